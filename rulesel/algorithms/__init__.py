@@ -1,0 +1,1 @@
+"""Pure numerics: arrays in, indices or arrays out; every module cites its source."""

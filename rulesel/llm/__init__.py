@@ -1,0 +1,1 @@
+"""Requests and completions; nothing here knows what a rule is."""

@@ -1,0 +1,65 @@
+"""The contract of raters: every (example, rule) becomes a rating in [0, 1] or a failure with its reason.
+
+A rater is one file here. `--judge` names it: "signals" is raters/signals, "vllm:PATH" is raters/vllm given PATH, and a
+model name no rater claims (`openai/…`, `http://…#model`, `fake:…`) is raters/chat.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rulesel.llm.base import ChatModel
+from rulesel.plugins import Spec, build, names
+from rulesel.records import Batch, Ratings, Rule
+
+
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """What the pipeline lends a rater for one job.
+
+    Attributes:
+        secret: the store's secret, from which a document's nonce is derived.
+        chat: opens the named chat model, joined with the run's ledger, limits and budget.
+    """
+
+    secret: bytes
+    chat: Callable[[str], ChatModel]
+
+
+class Rater(Spec, ABC):
+    """Rates examples under rules.
+
+    `id` is the identity of a rating's maker: whatever changes a number (weights, tokenizer, chat template, prompt,
+    labels, truncation) is in it; engine version, dtype and host are only in `provenance`.
+    """
+
+    def provenance(self) -> dict[str, Any]:
+        """What is recorded beside the ratings but does not make them other ratings."""
+        return {}
+
+    @abstractmethod
+    def refuses(self, rule: Rule) -> str | None:
+        """Why this rater cannot rate the rule at all, or None; asked before anything is spent."""
+
+    @abstractmethod
+    def rate(self, batches: Iterable[Batch], rules: Sequence[Rule], lent: Lent) -> Iterator[Ratings]:
+        """Yield one `Ratings` (n, R) a batch, in order; an empty batch gives (0, R)."""
+
+    def close(self) -> None:
+        """Let go of engines and connections; harmless when called twice."""
+        return
+
+
+def rater_for(judge: str, **parameters: object) -> Rater:
+    """The rater a `--judge` value names, with its parameters checked.
+
+    Raises:
+        UsageError: no rater of that name, or a parameter it does not take.
+    """
+    head, _, rest = judge.partition(":")
+    if head in names(__name__) and head != "chat":
+        return build(__name__, head, Rater, parameters | ({"model": rest} if rest else {}))
+    return build(__name__, "chat", Rater, {"model": judge} | parameters)
