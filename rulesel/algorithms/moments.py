@@ -123,12 +123,12 @@ class Moments:
         with np.errstate(invalid="ignore", divide="ignore"):
             n = np.diagonal(self._n)
             variance = np.diagonal(self._b) / n - (np.diagonal(self._a) / n) ** 2
-        return np.sqrt(np.maximum(variance, 0.0))
+        return np.asarray(np.sqrt(np.maximum(variance, 0.0)))
 
     def covariance(self) -> Floats:
         """Population covariance of each pair over its common rows; 0 where a pair has fewer than two."""
         n = np.maximum(self._n, 1.0)
-        covariance = self._b / n - (self._a / n) * (self._a.T / n)
+        covariance: Floats = self._b / n - (self._a / n) * (self._a.T / n)
         covariance[self._n < 2] = 0.0
         return covariance
 
@@ -144,8 +144,8 @@ class Moments:
         # A column constant on the common rows has a variance of rounding size, not of zero.
         floor = 1e-14 * np.maximum(self._d / n, np.finfo(float).tiny)
         defined = (variance > floor) & (variance.T > floor.T) & (self._n >= 2)
-        correlation = np.divide(self.covariance(), scale, out=np.zeros_like(scale), where=defined)
-        correlation = np.clip((correlation + correlation.T) / 2, -1.0, 1.0)
+        raw = np.divide(self.covariance(), scale, out=np.zeros_like(scale), where=defined)
+        correlation: Floats = np.clip((raw + raw.T) / 2, -1.0, 1.0)
         np.fill_diagonal(correlation, 1.0)
         return correlation
 
