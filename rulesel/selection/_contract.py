@@ -1,0 +1,72 @@
+"""The contract of selectors."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from rulesel.plugins import Spec
+from rulesel.records import Float32, Float64, Int64, Selection
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The n rows offered, and what is known of each.
+
+    Attributes:
+        n: how many rows.
+        ids: (n,) stable ids (str or uint64); per-row randomness and ties depend on them, not on the order of rows.
+        quality: float64 (n,), higher is better; NaN where unknown.
+        embeddings: float32 (n, d).
+        tags: n sequences of labels (str, or int rows of tag_embeddings).
+        tag_embeddings: tag -> vector, or (L, d) for int tags.
+        columns: further numbers by name, float64 (n,), direction in the column's own metadata.
+        token_counts: int64 (n,).
+        given: rows already chosen elsewhere: never picked again, and counted as present by methods that spread out.
+    """
+
+    n: int
+    ids: npt.NDArray[np.generic] | None = None
+    quality: Float64 | None = None
+    embeddings: Float32 | None = None
+    tags: Sequence[Sequence[str | int]] | None = None
+    tag_embeddings: Mapping[str, npt.NDArray[np.floating]] | Float32 | None = None
+    columns: Mapping[str, Float64] = field(default_factory=dict)
+    token_counts: Int64 | None = None
+    given: Int64 = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+
+    def need(self, name: str) -> Any:  # noqa: ANN401 - the array of that name
+        """The field or column of that name.
+
+        Raises:
+            ValueError: it was not given.
+        """
+        value = self.columns[name] if name in self.columns else getattr(self, name, None)
+        if value is None:
+            have = [f.name for f in fields(self) if getattr(self, f.name) is not None and f.name != "n"]
+            raise ValueError(
+                f"This method reads {name!r}, which the pool does not have; it has {have + [*self.columns]}."
+            )
+        return value
+
+
+class Selector(Spec, ABC):
+    """Picks rows of a pool.
+
+    The same seed gives the same picks, whatever the sharding or the number of threads; ties go by id where ids are
+    given, else by index; rows with NaN in what the method reads are excluded and counted in the report.
+    """
+
+    reads: ClassVar[tuple[str, ...]] = ()
+    """Fields of `Pool` the method cannot do without, for example ("quality", "embeddings")."""
+    cost: ClassVar[str] = ""
+    """Time and memory in terms of n, k, d."""
+
+    @abstractmethod
+    def select(self, pool: Pool, k: int, seed: int) -> Selection:
+        """Pick k distinct rows, best first; fewer only with `report["shortfall"]`."""

@@ -1,0 +1,91 @@
+"""Columns: one number an example, kept for good with its provenance and direction."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from rulesel.errors import UnknownName
+from rulesel.records import Float64, Int64
+from rulesel.store.database import Database
+
+
+class Columns:
+    """Named columns over contents; a name may be given again, and then means the newest."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def names(self) -> list[str]:
+        """Names of all columns, newest meaning of each."""
+        return [name for (name,) in self._db.rows("SELECT DISTINCT name FROM columns ORDER BY name")]
+
+    def add(
+        self,
+        name: str,
+        identity: str,
+        contents: Int64,
+        values: Float64,
+        *,
+        direction: str = "higher",
+        provenance: dict[str, Any],
+        reasons: dict[int, str] | None = None,
+    ) -> None:
+        """Keep a column; one of the same identity is replaced.
+
+        Args:
+            name: how selectors and tables call it.
+            identity: content address of what made the numbers.
+            contents: (n,) distinct content numbers.
+            values: (n,), NaN where there is no number.
+            direction: "higher" or "lower" is better.
+            provenance: what made the numbers, as JSON.
+            reasons: why a value is missing, by position.
+        """
+        with self._db.transaction():
+            old = self._db.one('SELECT "column" FROM columns WHERE id = ? AND name = ?', identity, name)
+            if old is not None:
+                self._db.con.execute('DELETE FROM column_values WHERE "column" = ?', [old])
+                self._db.con.execute('DELETE FROM columns WHERE "column" = ?', [old])
+            number = int(self._db.one('SELECT coalesce(max("column"), -1) + 1 FROM columns'))
+            self._db.con.execute(
+                "INSERT INTO columns VALUES (?, ?, ?, ?, ?, ?)",
+                [number, identity, name, direction, json.dumps(provenance), datetime.now(UTC)],
+            )
+            why = [(reasons or {}).get(i) for i in range(len(contents))] if reasons else None
+            self._db.insert(
+                "column_values",
+                pa.table(
+                    {
+                        "column": np.full(len(contents), number, dtype=np.int32),
+                        "content": contents,
+                        "value": pa.array(np.asarray(values, dtype=np.float64), from_pandas=True),
+                        "reason": pa.array(why, pa.string()) if why else pa.nulls(len(contents), pa.string()),
+                    }
+                ),
+            )
+
+    def read(self, name: str, contents: Int64) -> tuple[Float64, str]:
+        """Values of the newest column of that name for contents in any order, and its direction.
+
+        Raises:
+            UnknownName: there is no such column.
+        """
+        rows = self._db.rows(
+            'SELECT "column", direction FROM columns WHERE name = ? ORDER BY made_at DESC LIMIT 1', name
+        )
+        if not rows:
+            raise UnknownName("column", name, self.names())
+        number, direction = rows[0]
+        table = self._db.arrow('SELECT content, value FROM column_values WHERE "column" = ? ORDER BY content', number)
+        known, found = table.column(0).to_numpy(), table.column(1).to_numpy()
+        values = np.full(len(contents), np.nan)
+        if len(known):
+            at = np.minimum(np.searchsorted(known, contents), len(known) - 1)
+            hit = known[at] == contents
+            values[hit] = found[at[hit]]
+        return values, str(direction)

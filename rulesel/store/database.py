@@ -1,0 +1,157 @@
+"""The DuckDB file: opening it, saying who holds it, and bringing an older one up to date."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rulesel.errors import StoreError
+from rulesel.store.schema import MIGRATIONS
+
+if TYPE_CHECKING:
+    import duckdb
+    import pyarrow as pa
+
+STORAGE_VERSION = "v1.5.0"
+"""Files are written in this form, so that DuckDB 1.5 and 2.x both read them."""
+
+
+class Database:
+    """One open store file; everything else in this package goes through its connection."""
+
+    def __init__(self, path: Path | None, *, read_only: bool = False, memory: str = "3GiB") -> None:
+        """Open or create a store.
+
+        Args:
+            path: the file; None for a store in memory (tests, experiments).
+            read_only: leave the file as it is; it must exist.
+            memory: most memory DuckDB may use before it spills beside the file.
+
+        Raises:
+            StoreError: another process holds the file, it is no store, or a newer rulesel wrote it.
+        """
+        self.path = path
+        self.con = _connect(path, read_only, memory)
+        self.con.execute("SET preserve_insertion_order = false")
+        self.con.execute("SET enable_progress_bar = false")
+        try:
+            self._migrate(read_only)
+        except BaseException:
+            self.con.close()
+            raise
+
+    def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:  # noqa: ANN401 - SQL values
+        """All rows of a query, for small results."""
+        return list(self.con.execute(query, list(parameters)).fetchall())
+
+    def one(self, query: str, *parameters: Any) -> Any:  # noqa: ANN401 - a SQL value
+        """First value of the first row, None if there is no row."""
+        found = self.rows(query, *parameters)
+        return found[0][0] if found else None
+
+    def arrow(self, query: str, *parameters: Any) -> pa.Table:  # noqa: ANN401 - SQL values
+        """The whole result as an Arrow table."""
+        return self.con.sql(query, params=list(parameters)).to_arrow_table()
+
+    def insert(self, table: str, rows: pa.Table) -> None:
+        """Append an Arrow table whose columns are named as the table's."""
+        self.con.register("incoming_rows", rows)
+        try:
+            self.con.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming_rows")
+        finally:
+            self.con.unregister("incoming_rows")
+
+    def transaction(self) -> Transaction:
+        """All or nothing: commits at the end of the block, rolls back if it raises."""
+        return Transaction(self.con)
+
+    def setting(self, name: str) -> str:
+        """A value that was made once with the store, such as its `secret`."""
+        return str(self.one("SELECT value FROM settings WHERE name = ?", name))
+
+    def close(self) -> None:
+        """Write the log back into the file and let go of it."""
+        self.con.close()
+
+    def _migrate(self, read_only: bool) -> None:  # noqa: FBT001 - private
+        known = self.one("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'schema_version' AND NOT internal")
+        have = int(self.one("SELECT coalesce(max(version), 0) FROM schema_version")) if known else 0
+        if have > len(MIGRATIONS):
+            raise StoreError(
+                f"{self.path} was written by a newer rulesel (schema {have}, this one knows {len(MIGRATIONS)}): "
+                "pip install -U rulesel"
+            )
+        if have == 0 and self.one("SELECT count(*) FROM duckdb_tables() WHERE NOT internal"):
+            raise StoreError(f"{self.path} is a DuckDB file, but no rulesel store: name another with --store")
+        if have == len(MIGRATIONS):
+            return
+        if read_only:
+            raise StoreError(f"{self.path} has schema {have}: any writing verb brings it to {len(MIGRATIONS)}")
+        for number, statements in enumerate(MIGRATIONS[have:], start=have + 1):
+            with self.transaction():
+                self.con.execute(statements)
+                self.con.execute(
+                    "INSERT INTO schema_version VALUES (?, ?, ?)", [number, datetime.now(UTC), _own_version()]
+                )
+                if number == 1:
+                    self.con.execute("INSERT INTO settings VALUES ('secret', ?)", [secrets.token_hex(16)])
+
+
+class Transaction:
+    """A block that is committed whole or not at all."""
+
+    def __init__(self, con: duckdb.DuckDBPyConnection) -> None:
+        self._con = con
+
+    def __enter__(self) -> None:
+        self._con.execute("BEGIN")
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._con.execute("COMMIT" if kind is None else "ROLLBACK")
+
+
+def _own_version() -> str:
+    try:
+        return version("rulesel")
+    except PackageNotFoundError:  # run from a checkout that was never installed
+        return "0"
+
+
+def _connect(path: Path | None, read_only: bool, memory: str) -> duckdb.DuckDBPyConnection:  # noqa: FBT001 - private
+    import duckdb
+
+    con = duckdb.connect(":memory:", config={"memory_limit": memory})
+    if path is None:
+        return con
+    if read_only and not path.exists():
+        raise StoreError(f"There is no store {path}. A run makes one: rulesel run CORPUS --store {path}")
+    if not path.parent.is_dir():
+        raise StoreError(f"There is no folder {path.parent} for the store {path.name}.")
+    con.execute(f"SET temp_directory = '{_quoted(path)}.tmp'")
+    option = "READ_ONLY" if read_only else f"STORAGE_VERSION '{STORAGE_VERSION}'"
+    try:
+        con.execute(f"ATTACH '{_quoted(path)}' AS store ({option})")
+    except duckdb.Error as error:
+        con.close()
+        raise StoreError(_why(path, str(error))) from error
+    con.execute("USE store")
+    return con
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("'", "''")
+
+
+def _why(path: Path, message: str) -> str:
+    if "lock" in message.lower():
+        holder = re.search(r"held in (?P<who>.+?) \(PID (?P<pid>\d+)\)", message)
+        who = f"process {holder['pid']} ({Path(holder['who']).name})" if holder else "another process"
+        return f"{path} is in use by {who}. One process at a time: wait for it, or name another file with --store."
+    if "not a valid DuckDB" in message:
+        return f"{path} is no DuckDB file. Name another file with --store."
+    first = message.splitlines()[0]
+    return f"{path} cannot be opened: {first}"

@@ -1,0 +1,182 @@
+"""The cells of the ratings table: which are missing, and the matrix of those that are there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from rulesel.records import Float32, Int64, Ratings, Status, UInt8
+from rulesel.store.database import Database
+from rulesel.store.schema import STAGES
+
+UNRATED = 255
+"""Status of a cell that nobody has rated yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cells:
+    """A block of cells without a rating: every content with every rule."""
+
+    contents: Int64
+    rules: tuple[int, ...]
+
+    @property
+    def n(self) -> int:
+        """How many cells."""
+        return len(self.contents) * len(self.rules)
+
+
+class RatingTable:
+    """Ratings keyed by content, rule and rater."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def missing(self, contents: Int64, rules: Sequence[int], rater: int) -> list[Cells]:
+        """Cells nobody has rated, as blocks; contents ascending within each.
+
+        Counting a content's ratings settles nearly all of them; only the partly rated are looked at cell by cell.
+        """
+        contents = np.unique(contents)
+        table = self._scoped(
+            contents,
+            "SELECT r.content, count(*) AS n FROM ratings r SEMI JOIN scope s ON r.content = s.content "
+            f"WHERE r.rater = {int(rater)} AND r.rule IN ({_numbers(rules)}) GROUP BY r.content",
+        )
+        count = np.zeros(len(contents), dtype=np.int64)
+        count[np.searchsorted(contents, table.column(0).to_numpy())] = table.column(1).to_numpy()
+        blocks = [Cells(contents[count == 0], tuple(rules))] if (count == 0).any() else []
+        partial = contents[(count > 0) & (count < len(rules))]
+        return blocks + self._partly(partial, rules, rater)
+
+    def _partly(self, contents: Int64, rules: Sequence[int], rater: int) -> list[Cells]:
+        if not len(contents):
+            return []
+        lacking = self.matrix(contents, rules, rater)[1] == UNRATED
+        patterns, which = np.unique(lacking, axis=0, return_inverse=True)
+        return [
+            Cells(
+                contents[which.reshape(-1) == i], tuple(r for r, absent in zip(rules, pattern, strict=True) if absent)
+            )
+            for i, pattern in enumerate(patterns)
+        ]
+
+    def add(self, contents: Int64, rules: Sequence[int], rater: int, stage: str, ratings: Ratings) -> None:
+        """Append the ratings of a block, in one transaction.
+
+        Args:
+            contents: (n,), the rows of `ratings`.
+            rules: (R,), its columns.
+            rater: who rated.
+            stage: one of `schema.STAGES`.
+            ratings: (n, R).
+        """
+        n, width = ratings.values.shape
+        table = pa.table(
+            {
+                "content": np.repeat(contents, width),
+                "rule": np.tile(np.asarray(rules, dtype=np.int32), n),
+                "rater": np.full(n * width, rater, dtype=np.int32),
+                "stage": np.full(n * width, STAGES.index(stage), dtype=np.uint8),
+                "value": pa.array(ratings.values.ravel(), from_pandas=True),
+                "status": ratings.status.ravel(),
+                "flags": ratings.flags.ravel(),
+                "mass": pa.nulls(n * width, pa.float32())
+                if ratings.mass is None
+                else pa.array(ratings.mass.ravel(), from_pandas=True),
+            }
+        )
+        with self._db.transaction():
+            self._db.insert("ratings", table)
+            if ratings.reasons:
+                cells = list(ratings.reasons)
+                self._db.insert(
+                    "rating_reasons",
+                    pa.table(
+                        {
+                            "content": contents[[i for i, _ in cells]],
+                            "rule": pa.array([rules[j] for _, j in cells], pa.int32()),
+                            "rater": pa.array([rater] * len(cells), pa.int32()),
+                            "reason": list(ratings.reasons.values()),
+                        }
+                    ),
+                )
+
+    def matrix(self, contents: Int64, rules: Sequence[int], rater: int) -> tuple[Float32, UInt8]:
+        """Values and statuses of the given contents (in any order, repeats allowed) under the given rules.
+
+        Returns:
+            values float32 (n, R), NaN where failed or unrated; status uint8 (n, R), `UNRATED` where nobody rated.
+        """
+        distinct, back = np.unique(contents, return_inverse=True)
+        values = np.full((len(distinct), len(rules)), np.nan, dtype=np.float32)
+        status = np.full((len(distinct), len(rules)), UNRATED, dtype=np.uint8)
+        column = {rule: j for j, rule in enumerate(rules)}
+        for rule in rules:  # a rule at a time bounds memory to one column
+            table = self._scoped(
+                distinct,
+                "SELECT r.content, r.value, r.status FROM ratings r SEMI JOIN scope s ON r.content = s.content "
+                f"WHERE r.rater = {int(rater)} AND r.rule = {int(rule)}",
+            )
+            at = np.searchsorted(distinct, table.column(0).to_numpy())
+            values[at, column[rule]] = table.column(1).to_numpy()
+            status[at, column[rule]] = table.column(2).to_numpy()
+        return values[back], status[back]
+
+    def failures(self, rater: int, rules: Sequence[int]) -> dict[str, int]:
+        """How many cells failed, by kind; not_applicable is no failure."""
+        rows = self._db.rows(
+            f"SELECT status, count(*) FROM ratings WHERE rater = ? AND rule IN ({_numbers(rules)}) AND status <> 0 "
+            "GROUP BY status ORDER BY status",
+            rater,
+        )
+        return {Status(status).name: int(n) for status, n in rows}
+
+    def forget(self, rater: int, statuses: Sequence[Status]) -> int:
+        """Delete failed cells of the given kinds, so that they are rated again; returns how many."""
+        kinds = _numbers([int(s) for s in statuses if s is not Status.ok])
+        with self._db.transaction():
+            self._db.con.execute(
+                "DELETE FROM rating_reasons w WHERE w.rater = ? AND EXISTS (SELECT 1 FROM ratings r WHERE r.content = "
+                f"w.content AND r.rule = w.rule AND r.rater = w.rater AND r.status IN ({kinds}))",
+                [rater],
+            )
+            return int(self._db.one(f"DELETE FROM ratings WHERE rater = ? AND status IN ({kinds})", rater))
+
+    def reasons(self, content: int, rater: int) -> dict[int, str]:
+        """Why cells of one content failed, by rule number."""
+        return dict(
+            self._db.rows("SELECT rule, reason FROM rating_reasons WHERE content = ? AND rater = ?", content, rater)
+        )
+
+    def widen(self, rules: Sequence[int], names: Sequence[str], rater: int) -> None:
+        """Make the view `ratings_wide`: a row an example, a column a rule, for the rules of the latest run."""
+        columns = ", ".join(
+            f'max(r.value) FILTER (r.rule = {int(rule)}) AS "{name.replace(chr(34), chr(34) * 2)}"'
+            for rule, name in zip(rules, names, strict=True)
+        )
+        self._db.con.execute(
+            f"CREATE OR REPLACE VIEW ratings_wide AS SELECT e.example_id, e.row, {columns} FROM current_examples e "
+            f"JOIN ratings r ON r.content = e.content AND r.rater = {int(rater)} WHERE e.occurrence = 0 "
+            "GROUP BY e.example_id, e.row"
+        )
+
+    def _scoped(self, contents: Int64, query: str) -> pa.Table:
+        self._db.con.register("scope", pa.table({"content": contents}))
+        try:
+            return self._db.arrow(query)
+        finally:
+            self._db.con.unregister("scope")
+
+    def blocks(self, cells: Sequence[Cells], size: int) -> Iterator[Cells]:
+        """The same cells in blocks of at most `size` contents."""
+        for block in cells:
+            for start in range(0, len(block.contents), size):
+                yield Cells(block.contents[start : start + size], block.rules)
+
+
+def _numbers(values: Sequence[int]) -> str:
+    return ", ".join(str(int(v)) for v in values) or "NULL"

@@ -1,0 +1,106 @@
+"""Rules, rule sets and raters: the names behind the numbers in the ratings table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from rulesel.records import Anchors, Rule, RuleSet
+from rulesel.store.database import Database
+
+
+class RuleTable:
+    """Rules, rule sets and raters, each known by its content address."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def numbers(self, rules: Sequence[Rule]) -> list[int]:
+        """Each rule's number in the store; new rules are added."""
+        known = dict(self._db.rows("SELECT id, rule FROM rules"))
+        new = [rule for rule in rules if rule.id not in known]
+        if new:
+            first = max(known.values(), default=-1) + 1
+            known |= {rule.id: first + i for i, rule in enumerate(new)}
+            columns = ("id", "name", "text", "polarity", "sql")
+            table = pa.table(
+                {"rule": pa.array([known[rule.id] for rule in new], pa.int32())}
+                | {c: pa.array([getattr(rule, c) for rule in new], pa.string()) for c in columns}
+                | {
+                    f"anchor_{end}": pa.array([getattr(rule.anchors, end, None) for rule in new], pa.string())
+                    for end in ("low", "high")
+                }
+            )
+            self._db.insert("rules", table)
+        return [known[rule.id] for rule in rules]
+
+    def keep(self, rule_set: RuleSet) -> None:
+        """Record a rule set, its order and origin."""
+        if self._db.one("SELECT count(*) FROM rule_sets WHERE id = ? AND origin = ?", rule_set.id, rule_set.origin):
+            return
+        n = len(rule_set)
+        self._db.insert(
+            "rule_sets",
+            pa.table(
+                {
+                    "id": [rule_set.id] * n,
+                    "origin": [rule_set.origin] * n,
+                    "domain": [rule_set.domain] * n,
+                    "position": pa.array(range(n), pa.int32()),
+                    "rule": pa.array(self.numbers(rule_set.rules), pa.int32()),
+                    "name": [rule.name for rule in rule_set.rules],
+                }
+            ),
+        )
+
+    def rule_set(self, identity: str) -> RuleSet:
+        """A recorded rule set.
+
+        Raises:
+            KeyError: the store knows none of that id.
+        """
+        rows = self._db.rows(
+            "SELECT s.origin, s.domain, s.name, r.text, r.polarity, r.anchor_low, r.anchor_high, r.sql "
+            "FROM rule_sets s JOIN rules r USING (rule) WHERE s.id = ? "
+            "AND s.origin = (SELECT min(origin) FROM rule_sets WHERE id = s.id) ORDER BY position",
+            identity,
+        )
+        if not rows:
+            raise KeyError(identity)
+        rules = tuple(
+            Rule(
+                name=name,
+                text=text,
+                polarity=polarity,
+                anchors=Anchors(low=low, high=high) if low else None,
+                sql=sql,
+            )
+            for _, _, name, text, polarity, low, high, sql in rows
+        )
+        return RuleSet(origin=rows[0][0], domain=rows[0][1], rules=rules)
+
+    def rater(self, identity: str, judge: str, parameters: dict[str, Any], provenance: dict[str, Any]) -> int:
+        """The rater's number in the store; a new one is added."""
+        known = self._db.one("SELECT rater FROM raters WHERE id = ?", identity)
+        if known is not None:
+            return int(known)
+        number = int(self._db.one("SELECT coalesce(max(rater), -1) + 1 FROM raters"))
+        self._db.con.execute(
+            "INSERT INTO raters VALUES (?, ?, ?, ?, ?)",
+            [number, identity, judge, json.dumps(parameters), json.dumps(provenance)],
+        )
+        return number
+
+    def rater_number(self, identity: str) -> int:
+        """Number of a known rater.
+
+        Raises:
+            KeyError: the store knows none of that id.
+        """
+        known = self._db.one("SELECT rater FROM raters WHERE id = ?", identity)
+        if known is None:
+            raise KeyError(identity)
+        return int(known)
