@@ -1,0 +1,124 @@
+"""Which format a file is in, by what is in it; its name decides only where the content leaves it open."""
+
+from __future__ import annotations
+
+import shlex
+
+from rulesel.corpus.columnar import DatasetDirectory, Parquet
+from rulesel.corpus.jsonl import JsonLines
+from rulesel.corpus.raw import BOM, Damaged, RecordReader
+from rulesel.corpus.source import Source
+from rulesel.corpus.stream import Compression, Tally, blocks
+from rulesel.corpus.tabular import Csv, delimiter, field_names
+from rulesel.errors import CorpusError
+
+_HEAD = 1 << 16
+_COMPRESSED: dict[bytes, Compression] = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
+_PARQUET = b"PAR1"
+_READABLE = "rulesel reads JSON Lines, CSV (both also .gz and .zst), Parquet and saved datasets"
+_FOREIGN: tuple[tuple[bytes, str, str], ...] = (
+    (b"\xff\xfe", "text in UTF-16", "Convert it: iconv -f UTF-16 -t UTF-8 {file} > {stem}.utf8"),
+    (b"\xfe\xff", "text in UTF-16", "Convert it: iconv -f UTF-16 -t UTF-8 {file} > {stem}.utf8"),
+    (b"version https://git-lfs", "a Git LFS pointer, not the file it stands for", "Fetch the file: git lfs pull"),
+    (b"<!DOCTYPE", "a web page", "Download the file itself, perhaps with a login."),
+    (b"<!doctype", "a web page", "Download the file itself, perhaps with a login."),
+    (b"<html", "a web page", "Download the file itself, perhaps with a login."),
+    (b"ARROW1", "a single Arrow file", "Give the directory that save_to_disk wrote, or a Parquet file."),
+    (b"\xff\xff\xff\xff", "a single Arrow stream", "Give the directory that save_to_disk wrote, or a Parquet file."),
+    (b"PK\x03\x04", "a zip archive (or an .xlsx workbook)", "Unpack it: unzip {file}; save a workbook as CSV."),
+    (b"BZh", "compressed with bzip2", "Unpack it: bunzip2 --keep {file}"),
+    (b"\xfd7zXZ", "compressed with xz", "Unpack it: unxz --keep {file}"),
+    (b"7z\xbc\xaf", "a 7-Zip archive", "Unpack it: 7z x {file}"),
+    (b"\x89PNG", "a PNG image", _READABLE + "."),
+    (b"\xff\xd8\xff", "a JPEG image", _READABLE + "."),
+    (b"GIF8", "a GIF image", _READABLE + "."),
+    (b"%PDF", "a PDF document", _READABLE + "."),
+    (b"SQLite format 3", "an SQLite database", _READABLE + "."),
+    (b"\x80\x04", "a Python pickle", _READABLE + "."),
+    (b"\x93NUMPY", "a NumPy array", _READABLE + "."),
+    (b"\x89HDF", "an HDF5 file", _READABLE + "."),
+    (b"\x7fELF", "a program", _READABLE + "."),
+)
+_TAR = (257, b"ustar")
+_DUCKDB = (8, b"DUCK")
+
+
+def open_reader(source: Source) -> RecordReader:
+    """The reader for a source.
+
+    Raises:
+        CorpusError: it is empty, not a format that is read, or damaged at its very start.
+    """
+    if source.path.is_dir():
+        return DatasetDirectory(source)
+    if source.path.stat().st_size == 0:
+        raise CorpusError(f"{source.name} is empty.")
+    with source.path.open("rb") as file:
+        start = file.read(8)
+    if start.startswith(_PARQUET):
+        return Parquet(source)
+    compression = next((kind for magic, kind in _COMPRESSED.items() if start.startswith(magic)), None)
+    head = _head(source, compression)
+    if not head:
+        raise CorpusError(f"{source.name} is empty.")
+    _refuse_foreign(head, source.name, compression)
+    if _is_csv(head, source.name):
+        return Csv(source.path, compression)
+    return JsonLines(source.path, compression)
+
+
+def _head(source: Source, compression: Compression | None) -> bytes:
+    head = b""
+    with source.path.open("rb", buffering=0) as file:
+        try:
+            for block in blocks(Tally(file), compression):
+                head += block
+                if len(head) >= _HEAD:
+                    break
+        except Damaged as error:
+            if not head:
+                raise CorpusError(f"{source.name} cannot be read: {error}. Fetch it again.") from error
+    return head[:_HEAD]  # of a file that is cut off later, what there is: reading will say how far it goes
+
+
+def _refuse_foreign(head: bytes, name: str, compression: Compression | None) -> None:
+    for magic, what, advice in _FOREIGN:
+        if head.startswith(magic):
+            raise CorpusError(f"{name} is {what}. {_fill(advice, name)}")
+    inside = f" inside {compression}" if compression else ""
+    if head[_TAR[0] :].startswith(_TAR[1]):
+        raise CorpusError(f"{name} is a tar archive{inside}. {_fill('Unpack it: tar xf {file}', name)}")
+    if head[_DUCKDB[0] :].startswith(_DUCKDB[1]):
+        raise CorpusError(f"{name} is a DuckDB database. To read a store, give it as --store; {_READABLE}.")
+    if head.startswith((_PARQUET, *_COMPRESSED)):
+        raise CorpusError(f"{name} is packed twice: Parquet, gzip or zstd{inside}. Unpack the outer layer.")
+    if head.removeprefix(BOM).lstrip().startswith(b"["):
+        raise CorpusError(f"{name} is one JSON array, not JSON Lines. {_fill(_CONVERT, name)}")
+    if b"\r" in head and b"\n" not in head:
+        raise CorpusError(f"{name} ends its lines with CR alone. {_fill(_NEWLINES, name)}")
+
+
+_CONVERT = (
+    'Convert it: python3 -c "import json, sys; '
+    '[print(json.dumps(r, ensure_ascii=False)) for r in json.load(sys.stdin)]" < {file} > {stem}.jsonl'
+)
+_NEWLINES = "Convert it: tr '\\r' '\\n' < {file} > {stem}.lf"
+
+
+def _fill(advice: str, name: str) -> str:
+    file = name.rsplit("/", 1)[-1] if name == "standard input" else name
+    stem = file.removesuffix(".json").removesuffix(".gz")
+    return advice.replace("{file}", shlex.quote(file)).replace("{stem}", shlex.quote(stem))
+
+
+def _is_csv(head: bytes, name: str) -> bool:
+    """Whether text is CSV: no line starts an object, and the name says so or the first line reads like a header."""
+    rows = head.removeprefix(BOM).splitlines()
+    if any(row.lstrip().startswith(b"{") for row in rows[:1]):
+        return False
+    bare = name.lower().removesuffix(".gz").removesuffix(".zst")
+    if bare.endswith((".csv", ".tsv")):
+        return True
+    first = next((row for row in rows if row.strip()), b"")
+    looks = len(field_names(first)) > 1 and delimiter(first) in first.decode("utf-8", "replace")
+    return looks and not any(row.lstrip().startswith(b"{") for row in rows)

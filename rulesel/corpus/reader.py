@@ -1,0 +1,274 @@
+"""Opening a corpus and reading it in chunks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from rulesel.corpus.detect import open_reader
+from rulesel.corpus.raw import MAX_RECORD, Damaged, Format, Raw, RecordReader, Unusable
+from rulesel.corpus.shapes import FieldMapping, Fields, choose_mapping
+from rulesel.corpus.source import Source, locate
+from rulesel.digest import digest
+from rulesel.errors import CorpusError
+from rulesel.records import Int64
+
+_SAMPLE_RECORDS = 1000
+_SAMPLE_BYTES = MAX_RECORD // 4
+_LISTED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class SourceInfo:
+    """What is needed to write records of a corpus; four values a store can keep.
+
+    Attributes:
+        format: jsonl, csv, parquet or dataset.
+        header: CSV: the header's bytes with its line end; Parquet and dataset: the serialised Arrow schema; else None.
+        path: where the rows of a Parquet file or dataset are read again; relative to the working directory if the
+            user's path was.
+        shape: how prompt and response were found; see `Corpus`.
+        sha256: of the source's bytes; checked before rows are read again, unless None.
+    """
+
+    format: Format
+    header: bytes | None
+    path: Path
+    shape: str
+    sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Consecutive examples of a corpus, one list entry an example.
+
+    Attributes:
+        rows: int64 (n,), 0-based record number in the source; skipped records have numbers too.
+        hashes: content hashes of {"prompt", "response"}, or of {"text"} for plain text.
+        prompts: None for plain text.
+        responses: the response, or the plain text.
+        records: what is stored: JSON Lines: the line without its newline; CSV: the row without its line end; Parquet and
+            dataset: the row as JSON.
+        lines: 1-based line where the record starts (row, for Parquet and dataset), for messages.
+    """
+
+    rows: Int64
+    hashes: list[str]
+    prompts: list[str | None]
+    responses: list[str]
+    records: list[bytes]
+    lines: list[int]
+
+    def __len__(self) -> int:
+        return len(self.hashes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """A chunk that is being filled."""
+
+    rows: list[int] = field(default_factory=list)
+    hashes: list[str] = field(default_factory=list)
+    prompts: list[str | None] = field(default_factory=list)
+    responses: list[str] = field(default_factory=list)
+    records: list[bytes] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+
+    def close(self) -> Chunk:
+        rows = np.asarray(self.rows, dtype=np.int64)
+        return Chunk(rows, self.hashes, self.prompts, self.responses, self.records, self.lines)
+
+
+class Corpus:
+    """A corpus whose format and fields are known; reading it again gives the same examples.
+
+    Attributes:
+        path: as the user wrote it ("-" for standard input).
+        format: jsonl, csv, parquet or dataset.
+        shape: text, messages, alpaca, question/answer or prompt/response.
+        mapping: what prompt and response (or text) are made of, in words.
+        fields: names of the fields in the first records.
+        n_bytes: size of the source.
+        limit: examples read at most; None for all.
+        skipped: reason -> number of records skipped by the latest reading.
+        skips: line and reason of the first 1000 of them.
+        n_records: records met by the latest reading, skipped ones included.
+        n_examples: examples given out by the latest reading.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        source: Source,
+        reader: RecordReader,
+        mapping: FieldMapping,
+        fields: list[str],
+        limit: int | None,
+    ) -> None:
+        self.path = path
+        self.format: Format = reader.format
+        self.header = reader.header
+        self.shape = mapping.shape
+        self.mapping = mapping.words()
+        self.fields = fields
+        self.n_bytes = reader.n_bytes
+        self.limit = limit
+        self._source = source
+        self._reader = reader
+        self._field_mapping = mapping
+        self._forget()
+
+    def _forget(self) -> None:
+        self.skipped: Counter[str] = Counter()
+        self.skips: list[tuple[int, str]] = []
+        self.n_records = 0
+        self.n_examples = 0
+
+    @property
+    def bytes_read(self) -> int:
+        """Bytes of the source used up by the latest reading, for progress."""
+        return self._reader.bytes_read
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of the source's bytes in hexadecimal; free after a whole reading, one pass over the file before."""
+        return self._reader.sha256()
+
+    @property
+    def source(self) -> SourceInfo:
+        """What `write_selection` needs."""
+        return SourceInfo(self.format, self.header, self._source.path, self.shape, self.sha256)
+
+    def describe(self) -> list[str]:
+        """Format and mapping in words, a line each."""
+        mapped = ", ".join(f"{part} = {made_of}" for part, made_of in self.mapping.items())
+        return [f"format: {self._reader.describe()}", f"shape: {self.shape}", f"mapping: {mapped}"]
+
+    def chunks(self, size: int = 20_000) -> Iterator[Chunk]:
+        """The examples in order, `size` at a time; counts and skips start anew.
+
+        Raises:
+            CorpusError: the source is cut off or damaged. What was given out before stands for part of the corpus only
+                and must not be taken for the whole; the message names the number of records that could be read.
+        """
+        self._forget()
+        chunk = _Open()
+        for raw in self._records():
+            if not self._add(raw, chunk):
+                continue
+            if len(chunk.rows) == size:
+                yield chunk.close()
+                chunk = _Open()
+            if self.n_examples == self.limit:
+                break
+        if chunk.rows:
+            yield chunk.close()
+
+    def _records(self) -> Iterator[Raw]:
+        try:
+            yield from self._reader.records()
+        except Damaged as error:
+            raise damaged(self._source.name, self.n_records, error) from error
+
+    def _add(self, raw: Raw, chunk: _Open) -> bool:
+        """Put a record into the chunk, or count why not."""
+        line, record, fields, reason = raw
+        row = self.n_records
+        self.n_records += 1
+        try:
+            if fields is None:
+                raise Unusable(reason)
+            prompt, response = self._field_mapping.read(fields)
+            content = content_hash(prompt, response)
+        except Unusable as error:
+            self.skipped[str(error)] += 1
+            if len(self.skips) < _LISTED:
+                self.skips.append((line, str(error)))
+            return False
+        self.n_examples += 1
+        chunk.rows.append(row)
+        chunk.hashes.append(content)
+        chunk.prompts.append(prompt)
+        chunk.responses.append(response)
+        chunk.records.append(record)
+        chunk.lines.append(line)
+        return True
+
+
+def content_hash(prompt: str | None, response: str) -> str:
+    """Content address of an example: of {"prompt", "response"}, or of {"text"} where there is no prompt."""
+    return digest({"text": response} if prompt is None else {"prompt": prompt, "response": response})
+
+
+def open_corpus(
+    path: Path | str,
+    *,
+    prompt_field: str | None = None,
+    response_field: str | None = None,
+    text_field: str | None = None,
+    limit: int | None = None,
+) -> Corpus:
+    """Find out the format and the fields of a corpus from its first records.
+
+    Args:
+        path: JSON Lines or CSV (plain, gzip or zstd), Parquet, a directory written by `save_to_disk`, or "-" for
+            standard input. What is in the file counts, not its name.
+        prompt_field: field of the prompt; detected if not given.
+        response_field: field of the response, or of a conversation.
+        text_field: field of plain text, which has no prompt.
+        limit: examples read at most.
+
+    Raises:
+        CorpusError: the corpus cannot be read, or no record of the first 1000 can be used; nothing has been done yet.
+    """
+    source = locate(path)
+    reader = open_reader(source)
+    sample = _sample(source, reader)
+    readable = [raw.fields for raw in sample if raw.fields is not None]
+    if not readable:
+        raise _none_usable(source, Counter(raw.reason for raw in sample))
+    fields = Fields(readable)
+    mapping = choose_mapping(
+        fields, source.name, prompt_field=prompt_field, response_field=response_field, text_field=text_field
+    )
+    reasons: Counter[str] = Counter(raw.reason for raw in sample if raw.fields is None)
+    for values in readable:
+        try:
+            mapping.read(values)
+        except Unusable as error:
+            reasons[str(error)] += 1
+    if sum(reasons.values()) == len(sample):
+        raise _none_usable(source, reasons)
+    return Corpus(str(path), source, reader, mapping, list(fields.names), limit)
+
+
+def _sample(source: Source, reader: RecordReader) -> list[Raw]:
+    sample: list[Raw] = []
+    size = 0
+    try:
+        for raw in reader.records():
+            sample.append(raw)
+            size += len(raw.record)
+            if len(sample) == _SAMPLE_RECORDS or size > _SAMPLE_BYTES:
+                break
+    except Damaged as error:
+        raise damaged(source.name, len(sample), error) from error
+    return sample
+
+
+def damaged(name: str, n_records: int, error: Damaged) -> CorpusError:
+    """The error for a source that ends early: how far it goes and what to do."""
+    return CorpusError(
+        f"{name} is damaged after {n_records:,} readable records: {error}. Fetch it again; nothing is selected from a part."
+    )
+
+
+def _none_usable(source: Source, reasons: Counter[str]) -> CorpusError:
+    if not reasons:
+        return CorpusError(f"{source.name} holds no records.")
+    listed = "; ".join(f"{count:,} x {reason}" for reason, count in reasons.most_common(3))
+    return CorpusError(f"{source.name}: not one of the first {sum(reasons.values()):,} records can be used ({listed}).")
