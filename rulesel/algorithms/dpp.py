@@ -85,7 +85,7 @@ def map_subset(L: Floats, k: int, required: npt.ArrayLike = ()) -> Ints:
         raise ValueError("The required items are linearly dependent on one another.")
     if k == len(fixed):
         return greedy_order(L, fixed)
-    reduced, free = _condition(L, fixed)
+    reduced, free = condition(L, fixed)
     found: dict[tuple[int, ...], float] = {}
     for chosen in _starts(reduced, k - len(fixed))[:EXCHANGED]:
         whole = tuple(sorted(exchange(L, np.concatenate([fixed, free[chosen]]), fixed).tolist()))
@@ -134,6 +134,15 @@ def greedy_order(L: Floats, subset: npt.ArrayLike) -> Ints:
     left = np.setdiff1d(np.arange(len(rows)), taken)
     ordered: Ints = rows[np.concatenate([taken, left])]
     return ordered
+
+
+def condition(L: Floats, fixed: Ints) -> tuple[Floats, Ints]:
+    """Kernel of the other items given that the fixed ones are in (Schur complement), and their indices."""
+    free = np.setdiff1d(np.arange(len(L)), fixed)
+    if len(fixed) == 0:
+        return L, free
+    cross = L[np.ix_(fixed, free)]
+    return L[np.ix_(free, free)] - cross.T @ np.linalg.solve(L[np.ix_(fixed, fixed)], cross), free
 
 
 def best_of(L: Floats, k: int, draws: int, rng: np.random.Generator) -> Ints:
@@ -192,15 +201,6 @@ def _first_max(values: Floats) -> Ints:
     """Index of the maximum along the last axis; the lowest of those within rounding of it."""
     top = values.max(axis=-1, keepdims=True)
     return np.asarray(np.argmax(values >= top - TIE * np.abs(top), axis=-1), dtype=np.int64)
-
-
-def _condition(L: Floats, fixed: Ints) -> tuple[Floats, Ints]:
-    """Kernel of the other items given the fixed ones (Schur complement), and their indices."""
-    free = np.setdiff1d(np.arange(len(L)), fixed)
-    if len(fixed) == 0:
-        return L, free
-    cross = L[np.ix_(fixed, free)]
-    return L[np.ix_(free, free)] - cross.T @ np.linalg.solve(L[np.ix_(fixed, fixed)], cross), free
 
 
 def _starts(L: Floats, k: int) -> list[Ints]:

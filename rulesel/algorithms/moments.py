@@ -132,6 +132,13 @@ class Moments:
         covariance[self._n < 2] = 0.0
         return covariance
 
+    def gram(self) -> Floats:
+        """S^T S, uncentred, each gap filled with its column's mean; positive semidefinite; 0 for an empty column."""
+        mean = np.where(self._seen, self.mean, 0.0)
+        shift = np.where(self._seen, self.centre - mean, 0.0)[:, None]
+        centred = self._b + shift * self._a.T + self._a * shift.T + shift * shift.T * self._n
+        return np.asarray(self.rows * np.outer(mean, mean) + centred)
+
     def correlation(self) -> Floats:
         """Pearson correlation of each pair over its common rows, in [-1, 1] with a unit diagonal.
 

@@ -1,0 +1,124 @@
+"""Rules that cannot be chosen, each with its reason in words."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+MAX_FAILED = 0.20
+"""Largest share of failed ratings of a rule."""
+
+MAX_MODE = 0.97
+"""Largest share of one value among a rule's ratings. A binary rule that says no to 4 % passes."""
+
+MIN_SPREAD = 0.02
+"""Smallest standard deviation, in units of the rule's range: below it a few outliers make the whole range."""
+
+DUPLICATE = 0.999
+"""Absolute correlation from which two rules are the same rule."""
+
+REVERSED = -0.2
+"""Correlation with the quality the other rules agree on, below which a rule points the wrong way."""
+
+
+class Columns(NamedTuple):
+    """What the filters need to know of each rule's ratings, arrays of shape (R,)."""
+
+    present: npt.NDArray[np.int64]
+    low: Floats
+    high: Floats
+    mode_share: Floats
+
+
+def describe(S: npt.NDArray[np.floating]) -> Columns:
+    """Count, range and share of the commonest value of each column, NaN left out; S has shape (n, R)."""
+    present = np.empty(S.shape[1], dtype=np.int64)
+    low, high, mode = (np.full(S.shape[1], np.nan) for _ in range(3))
+    for j in range(S.shape[1]):
+        values = S[:, j][~np.isnan(S[:, j])]
+        present[j] = len(values)
+        if len(values):
+            low[j], high[j] = values.min(), values.max()
+            # A value held by more than half of the rows is their median: no sort is needed to find it.
+            middle = np.partition(values, len(values) // 2)[len(values) // 2]
+            mode[j] = (values == middle).mean()
+    return Columns(present, low, high, mode)
+
+
+def unusable(columns: Columns, sd: Floats, rows: int) -> dict[int, str]:
+    """Rules without ratings, with too many failures, or that hardly vary: {index: reason}."""
+    reasons: dict[int, str] = {}
+    for j, present in enumerate(columns.present.tolist()):
+        span = columns.high[j] - columns.low[j]
+        failed = 1 - present / rows
+        if present == 0:
+            reasons[j] = "no rating at all"
+        elif failed > MAX_FAILED:
+            reasons[j] = f"{failed:.0%} of its ratings failed (limit {MAX_FAILED:.0%})"
+        elif present < 2 or span == 0:
+            reasons[j] = f"constant: every rating is {columns.low[j]:g}"
+        elif columns.mode_share[j] > MAX_MODE:
+            reasons[j] = f"nearly constant: {columns.mode_share[j]:.1%} of its ratings are equal (limit {MAX_MODE:.0%})"
+        elif sd[j] < MIN_SPREAD * span:
+            reasons[j] = f"hardly varies: its standard deviation is {sd[j] / span:.1%} of its range"
+    return reasons
+
+
+def reversed_rules(C: Floats, usable: Bools, negative: Bools, target: Floats | None) -> tuple[Floats, dict[int, str]]:
+    """Which rules point the wrong way: those declared negative are turned, the others are dropped.
+
+    Args:
+        C: correlations of all rules, shape (R, R).
+        usable: rules still in the running, shape (R,).
+        negative: rules declared to be better when lower.
+        target: correlation of each rule with a known quality, shape (R,); None compares each rule with the mean of
+            the others (z-scored), the worst one first, since a reversed rule spoils that mean for the rest.
+
+    Returns:
+        The orientation of each rule (+1 or -1), shape (R,), and {index: reason} of the dropped ones.
+    """
+    sign = np.ones(len(C))
+    dropped: dict[int, str] = {}
+    live = usable.copy()
+    while live.sum() > 1:
+        agreement = sign * target if target is not None else item_rest(C * np.outer(sign, sign), live)
+        agreement = np.where(live, agreement, np.inf)
+        worst = int(np.argmin(agreement))
+        if not agreement[worst] < REVERSED:
+            break
+        if negative[worst] and sign[worst] > 0:
+            sign[worst] = -1.0
+            continue
+        against = "the anchor" if target is not None else "the mean of the other rules"
+        dropped[worst] = f"points the wrong way: correlation {agreement[worst]:.2f} with {against}"
+        live[worst] = False
+    return sign, dropped
+
+
+def item_rest(C: Floats, live: Bools) -> Floats:
+    """Correlation of each rule with the mean of the other live z-scored rules, shape (R,); 0 where there is none."""
+    total = C[:, live].sum(axis=1)
+    own = np.where(live, 1.0, 0.0)
+    rest_variance = C[np.ix_(live, live)].sum() - 2 * own * total + own
+    with np.errstate(invalid="ignore", divide="ignore"):
+        correlation = np.where(rest_variance > 1e-12, (total - own) / np.sqrt(rest_variance), 0.0)
+    return np.asarray(np.clip(correlation, -1.0, 1.0))
+
+
+def duplicates(C: Floats, order: list[int]) -> dict[int, tuple[int, float]]:
+    """Rules that repeat an earlier one of `order` (best first): {index: (the kept rule, their correlation)}."""
+    kept: list[int] = []
+    repeated: dict[int, tuple[int, float]] = {}
+    for j in order:
+        near = np.abs(C[j, kept]) if kept else np.empty(0)
+        if len(near) and near.max() > DUPLICATE:
+            twin = kept[int(np.argmax(near))]
+            repeated[j] = (twin, float(C[j, twin]))
+        else:
+            kept.append(j)
+    return repeated

@@ -1,0 +1,65 @@
+"""How many rules are worth rating, when nobody has said."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from rulesel.algorithms.dpp import greedy_map
+
+Floats = npt.NDArray[np.float64]
+
+MIN_RESIDUAL = 0.6
+"""A rule of which the earlier ones explain more than 40 % adds too little."""
+
+MIN_WORTH = 0.1
+"""A rule of less than a tenth of the first one's worth is there only because it is unlike the others."""
+
+LEAST = 3
+"""Fewest rules suggested: one judge call is noisy, and an average of three is not."""
+
+CAP = 15
+"""Most rules suggested: every further one is a call for each example of the corpus."""
+
+
+def noise_edge(rules: int, examples: int) -> float:
+    """Largest correlation eigenvalue of unrelated rules, (1 + sqrt(R / n))^2 (Marchenko and Pastur 1967)."""
+    return float((1 + np.sqrt(rules / max(examples, 1))) ** 2)
+
+
+def suggest(C: Floats, q: Floats, examples: int) -> dict[str, int]:
+    """Suggested numbers of rules by criterion; "residual" is the one that r = "auto" takes.
+
+    Args:
+        C: correlations of the rules in the running, shape (R, R).
+        q: their worth, shape (R,).
+        examples: rows behind C.
+
+    Returns:
+        residual: rules that greedy takes before one has less than `MIN_RESIDUAL` of its variance left unexplained,
+        or less worth than `MIN_WORTH` of the first's; eigenvalues: those above the noise edge; effective: exp of the
+        entropy of the spectrum; participation: (sum l)^2 / sum l^2. The last two are upper bounds.
+    """
+    values = np.maximum(np.linalg.eigvalsh(C), 0.0)
+    share = values[values > 0] / values.sum()
+    order, _ = greedy_map(C * np.outer(q, q), min(CAP + 1, len(C)))
+    left = residual_variance(C, order)
+    weak = (left < MIN_RESIDUAL) | (q[order] < MIN_WORTH * q[order[0]])
+    found = {
+        "residual": int(np.argmax(weak)) if weak.any() else len(order),
+        "eigenvalues": int((values > noise_edge(len(C), examples)).sum()),
+        "effective": round(float(np.exp(-(share * np.log(share)).sum()))),
+        "participation": round(float(1 / (share**2).sum())),
+    }
+    return {name: int(np.clip(number, min(LEAST, len(C)), min(CAP, len(C)))) for name, number in found.items()}
+
+
+def residual_variance(C: Floats, order: npt.ArrayLike) -> Floats:
+    """1 - R^2 of each rule given those before it in the order, in [0, 1], shape (len(order),)."""
+    rows = np.asarray(order, dtype=np.int64)
+    left = np.ones(len(rows))
+    for place in range(1, len(rows)):
+        before, j = rows[:place], rows[place]
+        fit, *_ = np.linalg.lstsq(C[np.ix_(before, before)], C[before, j], rcond=1e-10)
+        left[place] = C[j, j] - C[before, j] @ fit
+    return np.asarray(np.clip(left, 0.0, 1.0))

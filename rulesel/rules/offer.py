@@ -1,0 +1,149 @@
+"""From ratings to the rules on offer: what is dropped and why, how the rest correlate, what each is worth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from rulesel.algorithms.moments import Moments, moments, nearest_correlation
+from rulesel.rules import filters, worth
+
+Floats = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the caller knows of R rules and n examples besides the ratings, checked."""
+
+    ids: list[str] | list[int]
+    """Order of precedence in ties, shape (R,)."""
+    required: list[int]
+    forbidden: list[int]
+    negative: list[int]
+    reliability: Floats | None
+    anchor: Floats | None
+    costs: Floats | None
+    q: Floats | None
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The rules that may be chosen, and what was measured of all of them; arrays of shape (R,) or (R, R)."""
+
+    sums: Moments
+    C: Floats
+    clipped: float
+    live: Bools
+    sign: Floats
+    relevance: Floats
+    q: Floats
+    dropped: dict[int, str]
+    warnings: list[str]
+
+
+def offer_as_published(S: npt.NDArray[np.floating], request: Request) -> Offer:
+    """Every rule that has a rating other than zero."""
+    sums = moments(S)
+    dropped = {j: "no rating at all" for j in np.flatnonzero(sums.count == 0).tolist()}
+    zero = (np.diagonal(sums.gram()) == 0) & (sums.count > 0)
+    dropped.update((j, "every rating is zero") for j in np.flatnonzero(zero).tolist())
+    dropped.update((j, "forbidden") for j in request.forbidden)
+    live = _without(sums.columns, dropped)
+    ones = np.where(live, 1.0, 0.0)
+    return Offer(sums, sums.correlation(), 0.0, live, np.ones(len(live)), np.zeros(len(live)), ones, dropped, [])
+
+
+def offer(S: npt.NDArray[np.floating], request: Request) -> Offer:
+    """Filter, correlate, orient and value the rules.
+
+    Raises:
+        ValueError: a required rule cannot be used, or the pairwise correlations contradict one another.
+    """
+    sums = moments(S)
+    notes: list[str] = []
+    dropped = {j: "forbidden" for j in request.forbidden}
+    columns = filters.describe(S)
+    dropped.update(filters.unusable(columns, sums.sd, len(S)))
+    live = _without(sums.columns, dropped)
+    C, clipped = _correlations(sums, live, notes)
+
+    target = _anchored(S, request, sums, C, live, notes)
+    negative = np.isin(np.arange(len(live)), request.negative)
+    sign, turned = filters.reversed_rules(C, live, negative, target)
+    dropped.update({j: why for j, why in turned.items() if j not in request.required})
+    live = _without(sums.columns, dropped)
+
+    oriented = C * np.outer(sign, sign)
+    relevance = worth.relevance_from_rules(oriented, live) if target is None else sign * target
+    relevance = np.where(live, relevance, 0.0)
+    q = np.where(live, _value(request, relevance, sums, columns), 0.0)
+    first = sorted(np.flatnonzero(live).tolist(), key=lambda j: (j not in request.required, -q[j], request.ids[j]))
+    for j, (twin, c) in filters.duplicates(oriented, first).items():
+        dropped[j] = f"repeats rule {request.ids[twin]} (r = {c:.3f}), which is worth at least as much"
+    for j in request.required:
+        if j in dropped:
+            raise ValueError(f"Rule {request.ids[j]} is required but cannot be used: {dropped[j]}.")
+    live = _without(sums.columns, dropped)
+    return Offer(sums, C, clipped, live, sign, relevance, np.where(live, q, 0.0), dropped, notes)
+
+
+def _without(count: int, dropped: dict[int, str]) -> Bools:
+    live = np.ones(count, dtype=bool)
+    live[list(dropped)] = False
+    return live
+
+
+def _correlations(sums: Moments, live: Bools, notes: list[str]) -> tuple[Floats, float]:
+    """Correlations with those of the live rules made positive semidefinite; 0 for the others."""
+    C = np.eye(sums.columns)
+    rules = np.flatnonzero(live)
+    if len(rules) == 0:
+        return C, 0.0
+    block = np.ix_(rules, rules)
+    C[block], clipped = nearest_correlation(sums.correlation()[block])
+    if clipped > 0.001:
+        notes.append(f"missing ratings made the correlations contradict one another: {clipped:.1%} was clipped")
+    if (unseen := int((sums.pair_count[block] < 2).sum()) // 2) > 0:
+        notes.append(f"{unseen} pairs of rules were never rated on the same examples and count as uncorrelated")
+    if sums.rows < 10 * len(rules):
+        edge = (1 + np.sqrt(len(rules) / sums.rows)) ** 2
+        notes.append(
+            f"{sums.rows} examples for {len(rules)} rules: correlations below about {2 / np.sqrt(sums.rows):.2f} and "
+            f"eigenvalues below {edge:.2f} are noise; 10 examples a rule would be better"
+        )
+    return C, clipped
+
+
+def _anchored(
+    S: npt.NDArray[np.floating], request: Request, sums: Moments, C: Floats, live: Bools, notes: list[str]
+) -> Floats | None:
+    """Relevance of each rule by the anchor, shape (R,); None without a usable one."""
+    if request.anchor is None:
+        return None
+    rows = np.flatnonzero(~np.isnan(request.anchor))
+    grades = request.anchor[rows]
+    if len(rows) < worth.MIN_ANCHORS or np.ptp(grades) == 0 or not live.any():
+        notes.append(f"the anchor is left aside: {len(rows)} grades known, {len(np.unique(grades))} of them different")
+        return None
+    return worth.relevance_from_anchor(standardised(S[rows], sums), grades, C, live)
+
+
+def standardised(S: npt.NDArray[np.floating], sums: Moments) -> Floats:
+    """Ratings z-scored by the sample's moments; 0 for a rule that does not vary."""
+    sd = np.where(sums.sd > 0, sums.sd, np.inf)
+    return np.asarray((S - sums.mean) / sd)
+
+
+def _value(request: Request, relevance: Floats, sums: Moments, columns: filters.Columns) -> Floats:
+    if request.q is not None:
+        return request.q
+    with np.errstate(invalid="ignore", divide="ignore"):
+        spread = np.nan_to_num(2 * sums.sd / (columns.high - columns.low))
+    trust = request.reliability
+    if trust is not None:
+        trust = np.where(np.isnan(trust), np.nanmedian(trust), trust)
+    q = worth.worth(relevance, trust, spread)
+    return q if request.costs is None else q * np.sqrt(request.costs.mean() / request.costs)
