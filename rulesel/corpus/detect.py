@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import shlex
 
-from rulesel.corpus.columnar import DatasetDirectory, Parquet
+from rulesel.corpus.columnar import Parquet
+from rulesel.corpus.dataset import DatasetDirectory
 from rulesel.corpus.jsonl import JsonLines
 from rulesel.corpus.raw import BOM, Damaged, RecordReader
+from rulesel.corpus.shapes import KNOWN_FIELDS
 from rulesel.corpus.source import Source
 from rulesel.corpus.stream import Compression, Tally, blocks
-from rulesel.corpus.tabular import Csv, delimiter, field_names
+from rulesel.corpus.tabular import Csv, field_names
 from rulesel.errors import CorpusError
 
 _HEAD = 1 << 16
@@ -93,32 +95,40 @@ def _refuse_foreign(head: bytes, name: str, compression: Compression | None) -> 
     if head.startswith((_PARQUET, *_COMPRESSED)):
         raise CorpusError(f"{name} is packed twice: Parquet, gzip or zstd{inside}. Unpack the outer layer.")
     if head.removeprefix(BOM).lstrip().startswith(b"["):
-        raise CorpusError(f"{name} is one JSON array, not JSON Lines. {_fill(_CONVERT, name)}")
+        raise CorpusError(f"{name} is one JSON array, not JSON Lines. {_fill(_CONVERT, name, compression)}")
     if b"\r" in head and b"\n" not in head:
-        raise CorpusError(f"{name} ends its lines with CR alone. {_fill(_NEWLINES, name)}")
+        raise CorpusError(f"{name} ends its lines with CR alone. {_fill(_NEWLINES, name, compression)}")
 
 
 _CONVERT = (
-    'Convert it: python3 -c "import json, sys; '
-    '[print(json.dumps(r, ensure_ascii=False)) for r in json.load(sys.stdin)]" < {file} > {stem}.jsonl'
+    'Convert it: {unpack}python3 -c "import json, sys; '
+    '[print(json.dumps(r)) for r in json.load(sys.stdin)]"{read} > {stem}.jsonl'
 )
-_NEWLINES = "Convert it: tr '\\r' '\\n' < {file} > {stem}.lf"
+_NEWLINES = "Convert it: {unpack}tr '\\r' '\\n'{read} > {stem}.lf"
+_UNPACK = {"gzip": "gzip -dc", "zstd": "zstd -dc"}
 
 
-def _fill(advice: str, name: str) -> str:
-    file = name.rsplit("/", 1)[-1] if name == "standard input" else name
-    stem = file.removesuffix(".json").removesuffix(".gz")
-    return advice.replace("{file}", shlex.quote(file)).replace("{stem}", shlex.quote(stem))
+def _fill(advice: str, name: str, compression: Compression | None = None) -> str:
+    """A command with the file's name in it."""
+    file = "FILE" if name == "standard input" else name
+    stem = file.removesuffix(".gz").removesuffix(".zst").removesuffix(".json").removesuffix(".jsonl")
+    quoted = shlex.quote(file)
+    unpack = f"{_UNPACK[compression]} {quoted} | " if compression else ""
+    holes = {"unpack": unpack, "read": "" if compression else f" < {quoted}", "file": quoted, "stem": shlex.quote(stem)}
+    for hole, value in holes.items():
+        advice = advice.replace("{" + hole + "}", value)
+    return advice
 
 
 def _is_csv(head: bytes, name: str) -> bool:
-    """Whether text is CSV: no line starts an object, and the name says so or the first line reads like a header."""
-    rows = head.removeprefix(BOM).splitlines()
-    if any(row.lstrip().startswith(b"{") for row in rows[:1]):
+    """Whether text is CSV: no object in it, and the file's name or the names in its first line say so."""
+    rows = [row.lstrip() for row in head.removeprefix(BOM).splitlines() if row.strip()]
+    if not rows or rows[0].startswith(b"{"):
         return False
     bare = name.lower().removesuffix(".gz").removesuffix(".zst")
     if bare.endswith((".csv", ".tsv")):
         return True
-    first = next((row for row in rows if row.strip()), b"")
-    looks = len(field_names(first)) > 1 and delimiter(first) in first.decode("utf-8", "replace")
-    return looks and not any(row.lstrip().startswith(b"{") for row in rows)
+    if any(row.startswith(b"{") for row in rows):  # JSON Lines with a broken start
+        return False
+    columns = field_names(rows[0])
+    return bool(KNOWN_FIELDS & set(columns)) or (len(columns) > 1 and not bare.endswith((".jsonl", ".ndjson", ".json")))

@@ -25,6 +25,7 @@ _PAIRS: tuple[tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]], ...
     ),
 )
 _TEXTS = ("text", "content")
+KNOWN_FIELDS = frozenset(name for _, *groups in _PAIRS for group in (*groups, _CONVERSATIONS, _TEXTS) for name in group)
 _WORDS = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
 
 
@@ -121,8 +122,7 @@ class Fields:
         return self.turns[name] > self.text[name]
 
     def __str__(self) -> str:
-        shown = list(self.names)[:20]
-        return ", ".join(shown) + (", ..." if len(self.names) > len(shown) else "")
+        return legible(self.names)
 
 
 def choose_mapping(
@@ -159,6 +159,12 @@ def choose_mapping(
     return found
 
 
+def legible(names: Iterable[str]) -> str:
+    """Field names for a message of one line: 20 at most, the unprintable ones quoted."""
+    listed = [name if name.isprintable() and name else repr(name) for name in names]
+    return ", ".join(listed[:20]) + (", ..." if len(listed) > 20 else "")
+
+
 def require_field(name: str, known: Iterable[str], option: str, source: str) -> None:
     """Refuse a field that no record has, with the nearest one.
 
@@ -169,7 +175,7 @@ def require_field(name: str, known: Iterable[str], option: str, source: str) -> 
     if name not in names:
         near = difflib.get_close_matches(name, names, n=1) or [n for n in names if n.lower() == name.lower()]
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise CorpusError(f"{option} {name}: {source} has no such field.{hint} Fields: {', '.join(names[:20])}.")
+        raise CorpusError(f"{option} {name}: {source} has no such field.{hint} Fields: {legible(names)}.")
 
 
 def _completed(fields: Fields, source: str, prompt: str | None, response: str | None) -> FieldMapping:

@@ -1,0 +1,41 @@
+"""Any field of stored records, read again from their bytes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from rulesel.corpus.jsonl import parse
+from rulesel.corpus.raw import Format
+from rulesel.corpus.shapes import require_field
+from rulesel.corpus.tabular import delimiter, field_names, parse_rows
+
+
+def field_values(records: Sequence[bytes], format: Format, header: bytes | None, field: str) -> list[str | None]:  # noqa: A002
+    """The value of a field in each stored record, as text.
+
+    Args:
+        records: as a `Chunk` gave them.
+        format: the corpus's format.
+        header: the corpus's header; needed for CSV.
+        field: name of the field.
+
+    Returns:
+        A string as it is, any other value as JSON; None where the field is missing or null.
+
+    Raises:
+        CorpusError: a CSV header has no such field.
+    """
+    if format != "csv":
+        return [_as_text(parse(record).get(field)) for record in records]
+    names = field_names(header or b"")
+    require_field(field, names, "field", "the CSV header")
+    column = names.index(field)
+    rows = parse_rows((record.decode("utf-8") for record in records), delimiter(header or b""))
+    return [row[column] for row in rows]
+
+
+def _as_text(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
