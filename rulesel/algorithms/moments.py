@@ -51,6 +51,8 @@ class Moments:
             raise ValueError(f"A block of shape {z.shape} does not have {self.columns} columns.")
         if len(z) == 0:
             return
+        if np.isinf(z).any():
+            raise ValueError("A rating is infinite; give NaN for a missing rating.")
         missing = np.isnan(z)
         gaps = np.flatnonzero(missing.any(axis=0))
         z[missing] = 0.0
@@ -59,8 +61,6 @@ class Moments:
         self.centre[first] = z[:, first].sum(axis=0) / present[first]
         self._seen |= first
         z -= self.centre
-        if not np.isfinite(z).all():
-            raise ValueError("A rating is infinite; give NaN for a missing rating.")
         z[missing] = 0.0
         self._accumulate(z, missing, gaps)
         self.rows += len(z)

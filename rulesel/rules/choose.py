@@ -15,7 +15,7 @@ import numpy.typing as npt
 from rulesel.algorithms.dpp import log_det
 from rulesel.algorithms.kdpp import KDpp
 from rulesel.rules.choice import RuleChoice
-from rulesel.rules.how_many import noise_edge, residual_variance, suggest
+from rulesel.rules.how_many import automatic, noise_edge, residual_variance, suggest
 from rulesel.rules.methods import Method, pick
 from rulesel.rules.offer import Offer, Request, offer, offer_as_published, standardised
 from rulesel.rules.weights import WeightKind, aggregation_weights
@@ -88,9 +88,9 @@ def choose_rules(
     turn = on_offer.sign[rules]
     C = on_offer.C[np.ix_(rules, rules)] * np.outer(turn, turn)
     suggested = suggest(C, on_offer.q[rules], len(ratings)) if len(rules) else {}
-    size = suggested.get("residual", 1) if r == "auto" else r
-    size = max(size, len(request.required)) if r == "auto" else size
-    _check_size(size, request, on_offer)
+    usable = len(rules)
+    size = max(automatic(suggested, usable), len(request.required)) if r == "auto" and usable else r
+    size = _check_size(size, request, on_offer)
 
     L = _kernel(kind, on_offer, rules, C)
     inside = [int(np.flatnonzero(rules == j)[0]) for j in request.required]
@@ -174,8 +174,10 @@ def _check_words(method: str, kernel: str, *, paper: bool, required: Sequence[in
         raise ValueError("Method 'paper' draws on the Gram matrix and takes no required rules; use method 'sample'.")
 
 
-def _check_size(r: int, request: Request, on_offer: Offer) -> None:
+def _check_size(r: int | Literal["auto"], request: Request, on_offer: Offer) -> int:
     usable = int(on_offer.live.sum())
+    if r == "auto":
+        r = 1  # nothing can be used: the message below says why
     if r < 1:
         raise ValueError(f"r must be at least 1 or 'auto', got {r!r}.")
     if len(request.required) > r:
@@ -187,6 +189,7 @@ def _check_size(r: int, request: Request, on_offer: Offer) -> None:
             f"Cannot choose r = {r}: {usable} of {len(on_offer.live)} rules can be used."
             + (f" Dropped: {reasons}{more}." if reasons else "")
         )
+    return r
 
 
 def _ratings(S: npt.ArrayLike) -> npt.NDArray[np.floating]:

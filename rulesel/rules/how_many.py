@@ -28,7 +28,7 @@ def noise_edge(rules: int, examples: int) -> float:
 
 
 def suggest(C: Floats, q: Floats, examples: int) -> dict[str, int]:
-    """Suggested numbers of rules by criterion; "residual" is the one that r = "auto" takes.
+    """Number of rules by each criterion; `automatic` makes r of them.
 
     Args:
         C: correlations of the rules in the running, shape (R, R).
@@ -45,13 +45,17 @@ def suggest(C: Floats, q: Floats, examples: int) -> dict[str, int]:
     order, _ = greedy_map(C * np.outer(q, q), min(CAP + 1, len(C)))
     left = residual_variance(C, order)
     weak = (left < MIN_RESIDUAL) | (q[order] < MIN_WORTH * q[order[0]])
-    found = {
+    return {
         "residual": int(np.argmax(weak)) if weak.any() else len(order),
         "eigenvalues": int((values > noise_edge(len(C), examples)).sum()),
         "effective": round(float(np.exp(-(share * np.log(share)).sum()))),
         "participation": round(float(1 / (share**2).sum())),
     }
-    return {name: int(np.clip(number, min(LEAST, len(C)), min(CAP, len(C)))) for name, number in found.items()}
+
+
+def automatic(suggested: dict[str, int], usable: int) -> int:
+    """The r that "auto" stands for: criterion "residual", between `LEAST` and `CAP`."""
+    return min(max(suggested["residual"], LEAST), CAP, usable)
 
 
 def residual_variance(C: Floats, order: npt.ArrayLike) -> Floats:

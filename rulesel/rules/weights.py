@@ -44,9 +44,9 @@ def aggregation_weights(
         if reliability is None or np.isnan(reliability).all():
             raise ValueError("Weights 'reliability' need the reliability of the rules.")
         known = np.where(np.isnan(reliability), np.nanmean(reliability), reliability)
-        raw = np.maximum(known, 0.05)
+        raw = np.asarray(np.maximum(known, 0.05), dtype=np.float64)
     elif kind == "decorrelated":
-        raw = np.linalg.solve(C + SHRINK * np.eye(r), np.ones(r))
+        raw = np.asarray(np.linalg.solve(C + SHRINK * np.eye(r), np.ones(r)), dtype=np.float64)
     elif kind == "fitted":
         if graded is None:
             raise ValueError("Weights 'fitted' need an anchor: grades of some of the examples.")
