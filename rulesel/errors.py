@@ -10,6 +10,7 @@ RuleselError                 exit 1   something failed; the message says what
   ModelError                 exit 1   a model or its endpoint refuses every request
   BudgetReached              exit 3   --max-cost or --max-requests reached; the same command resumes
   TooManyFailures            exit 4   more cells failed than --max-failed allows; everything rated is kept
+  Interrupted                exit 130 Ctrl-C; what was under way is committed and the same command resumes
 
 A caller's mistake in a pure function is a ValueError. The failure of one rating is data, never an exception.
 """
@@ -76,3 +77,9 @@ class TooManyFailures(RuleselError):
     """More cells failed than --max-failed allows; what was rated is kept."""
 
     exit_code = 4
+
+
+class Interrupted(RuleselError):
+    """Stopped by the user; the same command goes on from here."""
+
+    exit_code = 130

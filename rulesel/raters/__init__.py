@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from rulesel.llm.base import ChatModel
 from rulesel.plugins import Spec, build, names
@@ -35,6 +35,9 @@ class Rater(Spec, ABC):
     `id` is the identity of a rating's maker: whatever changes a number (weights, tokenizer, chat template, prompt,
     labels, truncation) is in it; engine version, dtype and host are only in `provenance`.
     """
+
+    chunk: ClassVar[int] = 256
+    """How many examples a batch should hold; what was rated is committed a batch at a time."""
 
     def provenance(self) -> dict[str, Any]:
         """What is recorded beside the ratings but does not make them other ratings."""

@@ -50,7 +50,7 @@ class Pool:
         if value is None:
             have = [f.name for f in fields(self) if getattr(self, f.name) is not None and f.name != "n"]
             raise ValueError(
-                f"This method reads {name!r}, which the pool does not have; it has {have + [*self.columns]}."
+                f"This method reads {name!r}, which the pool does not have; it has {[*have, *self.columns]}."
             )
         return value
 

@@ -6,13 +6,13 @@ from pathlib import Path
 from types import TracebackType
 
 from rulesel.store.columns import Columns
-from rulesel.store.corpora import Corpora, CorpusRecord
+from rulesel.store.corpora import Corpora, CorpusRecord, Rows
 from rulesel.store.database import Database
 from rulesel.store.ratings import Cells, RatingTable
 from rulesel.store.rules import RuleTable
 from rulesel.store.selections import SelectionTable
 
-__all__ = ["Cells", "CorpusRecord", "Store"]
+__all__ = ["Cells", "CorpusRecord", "Rows", "Store"]
 
 
 class Store:
@@ -21,9 +21,9 @@ class Store:
     One process at a time holds the file. A store without a path lives in memory.
     """
 
-    def __init__(self, path: Path | None = None, *, read_only: bool = False) -> None:
-        """Open or create; raises StoreError as `Database` does."""
-        self.db = Database(path, read_only=read_only)
+    def __init__(self, path: Path | None = None, *, read_only: bool = False, must_exist: bool = False) -> None:
+        """Open, or create unless it must exist; raises StoreError as `Database` does."""
+        self.db = Database(path, read_only=read_only, must_exist=must_exist or read_only)
         self.corpora = Corpora(self.db)
         self.rules = RuleTable(self.db)
         self.ratings = RatingTable(self.db)

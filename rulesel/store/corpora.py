@@ -144,29 +144,20 @@ class Corpora:
 
     def records(self, corpus: int, rows: Int64) -> list[bytes]:
         """The stored records of the given rows, in the given order."""
-        wanted = pa.table({"row": rows, "position": np.arange(len(rows))})
-        self._db.con.register("wanted_rows", wanted)
-        try:
-            table = self._db.arrow(
-                "SELECT e.record FROM wanted_rows w JOIN examples e ON e.row = w.row AND e.corpus = ? ORDER BY w.position",
-                corpus,
-            )
-        finally:
-            self._db.con.unregister("wanted_rows")
-        return [text.encode() for text in table.column(0).to_pylist()]
+        return [text.encode() for text in self._of_rows(corpus, rows, "e.record").column(0).to_pylist()]
+
+    def pairs(self, corpus: int, rows: Int64) -> list[tuple[str | None, str]]:
+        """Prompt and response of the given rows, in the given order."""
+        table = self._of_rows(corpus, rows, "c.prompt, c.response")
+        return list(zip(table.column(0).to_pylist(), table.column(1).to_pylist(), strict=True))
 
     def ids(self, corpus: int, rows: Int64) -> list[str]:
         """Example ids (content hash, dash, occurrence) of the given rows, in the given order."""
-        self._db.con.register("wanted_rows", pa.table({"row": rows, "position": np.arange(len(rows))}))
-        try:
-            table = self._db.arrow(
-                "SELECT c.hash || '-' || e.occurrence FROM wanted_rows w JOIN examples e ON e.row = w.row AND e.corpus = ? "
-                "JOIN contents c USING (content) ORDER BY w.position",
-                corpus,
-            )
-        finally:
-            self._db.con.unregister("wanted_rows")
-        return list(table.column(0).to_pylist())
+        return list(self._of_rows(corpus, rows, "c.hash || '-' || e.occurrence").column(0).to_pylist())
+
+    def hashes(self, contents: Int64) -> list[str]:
+        """Content hashes of the given contents, ascending by number."""
+        return self._batch(np.unique(contents)).hashes
 
     def lengths(self, contents: Int64) -> Int64:
         """Characters of prompt and response together, for contents in any order."""
@@ -175,6 +166,17 @@ class Corpora:
         )
         known = table.column(0).to_numpy()
         return np.asarray(table.column(1).to_numpy()[np.searchsorted(known, contents)], dtype=np.int64)
+
+    def _of_rows(self, corpus: int, rows: Int64, columns: str) -> pa.Table:
+        self._db.con.register("wanted_rows", pa.table({"row": rows, "position": np.arange(len(rows))}))
+        try:
+            return self._db.arrow(
+                f"SELECT {columns} FROM wanted_rows w JOIN examples e ON e.row = w.row AND e.corpus = ? "
+                "JOIN contents c USING (content) ORDER BY w.position",
+                corpus,
+            )
+        finally:
+            self._db.con.unregister("wanted_rows")
 
     def _batch(self, part: Int64) -> Batch:
         self._db.con.register("wanted_contents", pa.table({"content": part}))

@@ -23,18 +23,23 @@ STORAGE_VERSION = "v1.5.0"
 class Database:
     """One open store file; everything else in this package goes through its connection."""
 
-    def __init__(self, path: Path | None, *, read_only: bool = False, memory: str = "3GiB") -> None:
+    def __init__(
+        self, path: Path | None, *, read_only: bool = False, must_exist: bool = False, memory: str = "3GiB"
+    ) -> None:
         """Open or create a store.
 
         Args:
             path: the file; None for a store in memory (tests, experiments).
-            read_only: leave the file as it is; it must exist.
+            read_only: leave the file as it is.
+            must_exist: do not create it.
             memory: most memory DuckDB may use before it spills beside the file.
 
         Raises:
             StoreError: another process holds the file, it is no store, or a newer rulesel wrote it.
         """
         self.path = path
+        if must_exist and path is not None and not path.exists():
+            raise StoreError(f"There is no store {path}. A run makes one: rulesel run CORPUS --store {path}")
         self.con = _connect(path, read_only, memory)
         self.con.execute("SET preserve_insertion_order = false")
         self.con.execute("SET enable_progress_bar = false")
@@ -127,8 +132,6 @@ def _connect(path: Path | None, read_only: bool, memory: str) -> duckdb.DuckDBPy
     con = duckdb.connect(":memory:", config={"memory_limit": memory})
     if path is None:
         return con
-    if read_only and not path.exists():
-        raise StoreError(f"There is no store {path}. A run makes one: rulesel run CORPUS --store {path}")
     if not path.parent.is_dir():
         raise StoreError(f"There is no folder {path.parent} for the store {path.name}.")
     con.execute(f"SET temp_directory = '{_quoted(path)}.tmp'")

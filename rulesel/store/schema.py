@@ -52,6 +52,9 @@ CREATE TABLE features (
 );
 
 -- what was chosen
+CREATE TABLE choices (
+    choice VARCHAR, rule_set VARCHAR, rater VARCHAR, detail VARCHAR, made_at TIMESTAMP WITH TIME ZONE
+);
 CREATE TABLE runs (
     run VARCHAR, attempt INTEGER, started TIMESTAMP WITH TIME ZONE, ended TIMESTAMP WITH TIME ZONE, outcome VARCHAR,
     config VARCHAR, packages VARCHAR

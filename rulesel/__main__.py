@@ -1,0 +1,5 @@
+"""`python -m rulesel`."""
+
+from rulesel.cli import main
+
+main()

@@ -1,0 +1,79 @@
+"""catalog, doctor: what there is, and what is missing."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+Opt = typer.Option
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command()(catalog)
+    app.command()(doctor)
+
+
+def catalog(
+    json: Annotated[bool, Opt("--json", help="With parameter schemas, for machines.")] = False,
+) -> None:
+    """List selectors, raters and rule packs with their parameters."""
+    from rulesel.cli._terminal import as_json, table
+    from rulesel.plugins import find, names
+    from rulesel.raters import Rater
+    from rulesel.rules.packs import load_rules, pack_names
+    from rulesel.selection import Selector
+
+    selectors = [find("rulesel.selection", name, Selector) for name in names("rulesel.selection")]
+    raters = [find("rulesel.raters", name, Rater) for name in names("rulesel.raters")]
+    packs = {name: load_rules(f"pack:{name}") for name in pack_names()}
+    if json:
+        as_json(
+            {
+                "selectors": [_entry(one) | {"reads": one.reads, "cost": one.cost} for one in selectors],
+                "raters": [_entry(one) for one in raters],
+                "packs": [{"name": name, "rules": len(rules)} for name, rules in packs.items()],
+            }
+        )
+        return
+    table(
+        "Selection methods (--method)",
+        ("name", "reads", "cost", "when", "source", "parameters"),
+        [(s.name, ", ".join(s.reads), s.cost, s.summary, s.source, _parameters(s)) for s in selectors],
+    )
+    table("\nRaters (--judge)", ("name", "what", "parameters"), [(r.name, r.summary, _parameters(r)) for r in raters])
+    table(
+        "\nRule packs (--rules pack:NAME)",
+        ("name", "rules", "measured without a model"),
+        [(name, len(rules), sum(rule.sql is not None for rule in rules.rules)) for name, rules in packs.items()],
+        right=("rules", "measured without a model"),
+    )
+
+
+def doctor() -> None:
+    """Say what is installed, what is missing, and the command that brings it."""
+    from rulesel.cli._terminal import table
+    from rulesel.pipeline.doctor import examine
+
+    findings = examine()
+    table("", ("", "what", "found", "to do"), findings)
+    if any(state == "missing" for state, *_ in findings):
+        raise typer.Exit(1)
+
+
+def _entry(plugin: Any) -> dict[str, Any]:  # noqa: ANN401 - a plug-in class
+    return {
+        "name": plugin.name,
+        "version": plugin.version,
+        "summary": plugin.summary,
+        "source": plugin.source,
+        "parameters": plugin.model_json_schema(),
+    }
+
+
+def _parameters(plugin: Any) -> str:  # noqa: ANN401 - a plug-in class
+    return ", ".join(
+        name if field.is_required() else f"{name}={field.get_default(call_default_factory=True)}"
+        for name, field in plugin.model_fields.items()
+    )

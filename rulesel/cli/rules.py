@@ -1,0 +1,131 @@
+"""rules choose, rules lint: the rules themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Opt = typer.Option
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    group = typer.Typer(help="Choose and check rules.", no_args_is_help=True)
+    group.command()(choose)
+    group.command()(lint)
+    app.add_typer(group, name="rules")
+
+
+def choose(
+    store: Annotated[Path, Opt("--store", help="A store that holds ratings.")],
+    keep: Annotated[str, Opt("-r", "--keep", help="Rules to keep, or 'auto'.")] = "10",
+    judge: Annotated[str | None, Opt(help="Whose ratings.")] = None,
+    gold: Annotated[str | None, Opt(help="A column of the store that says how good some examples are.")] = None,
+    method: Annotated[str, Opt(help="map, best_of, sample, marginal, cluster, top, exhaustive or paper.")] = "map",
+    kernel: Annotated[str | None, Opt(help="weighted, correlation, covariance or gram.")] = None,
+    weights: Annotated[str | None, Opt(help="How the chosen rules' ratings are averaged.")] = None,
+    require: Annotated[list[str] | None, Opt(help="A rule that must be in; may be repeated.")] = None,
+    forbid: Annotated[list[str] | None, Opt(help="A rule that must not.")] = None,
+    seed: Annotated[int, Opt(help="Names the draw of a random method.")] = 0,
+    out: Annotated[Path | None, Opt("-o", "--out", help="Write the chosen rules as YAML.")] = None,
+    json: Annotated[bool, Opt("--json", help="JSON for machines.")] = False,
+) -> None:
+    """Choose independent, relevant rules from the ratings a store holds."""
+    from rulesel import config as configs
+    from rulesel.cli._terminal import as_json
+    from rulesel.pipeline.choosing import choose as pick
+    from rulesel.rules.packs import save_rules
+    from rulesel.store import Store
+
+    values: dict[str, Any] = {
+        "keep": int(keep) if keep.isdigit() else keep,
+        "method": method,
+        "kernel": kernel,
+        "required": require or [],
+        "forbidden": forbid or [],
+    } | ({"weights": weights} if weights else {})
+    config = configs.check(configs.RulesConfig, values)
+    with Store(store, must_exist=True) as opened:
+        found = pick(opened, config, judge=judge, gold=gold, seed=seed)
+    chosen = tuple(found.rule_set.rules[j] for j in found.choice.indices)
+    if out is not None:
+        save_rules(out, found.rule_set.model_copy(update={"rules": chosen}))
+    if json:
+        as_json(describe(found))
+    else:
+        show(found)
+
+
+def lint(
+    rules: Annotated[str, typer.Argument(help="A YAML file or pack:NAME.")],
+    judge: Annotated[str | None, Opt(help="Who would rate; signals needs sql.")] = None,
+    json: Annotated[bool, Opt("--json", help="JSON for machines.")] = False,
+) -> None:
+    """Find rules that cannot be rated well, and say what to do."""
+    from rulesel.cli._terminal import as_json, table
+    from rulesel.rules.lint import lint as check
+    from rulesel.rules.packs import load_rules
+
+    rule_set = load_rules(rules)
+    findings = check(rule_set, judge=judge) if judge else check(rule_set)
+    if json:
+        as_json([finding._asdict() for finding in findings])
+        return
+    table("", ("rule", "severity", "what", "fix"), [(f.rule, f.severity, f.what, f.fix) for f in findings])
+    typer.echo(f"{len(rule_set)} rules, {len(findings)} findings")
+
+
+def describe(found: Any) -> dict[str, Any]:  # noqa: ANN401 - pipeline.choosing.Choice, imported late
+    """A choice as JSON values."""
+    from rulesel.receipt import as_json
+
+    choice, rules = found.choice, found.rule_set.rules
+    described: dict[str, Any] = as_json(
+        {
+            "judge": found.judge,
+            "examples": len(found.sample.contents),
+            "chosen": [
+                {
+                    "id": rules[j].id,
+                    "name": rules[j].name,
+                    "weight": w,
+                    "q": choice.q[j],
+                    "inclusion": choice.inclusion[j],
+                }
+                for j, w in zip(choice.indices, choice.weights, strict=True)
+            ],
+            "dropped": [{"rule": rules[j].name, "reason": why} for j, why in choice.dropped],
+            "rho": choice.rho,
+            "rms_corr": choice.rms_corr,
+            "logdet": choice.logdet,
+            "suggested_r": choice.suggested_r,
+            "warnings": choice.warnings,
+        }
+    )
+    return described
+
+
+def show(found: Any) -> None:  # noqa: ANN401 - pipeline.choosing.Choice, imported late
+    """A choice as a table with its reasons."""
+    from rulesel.cli._terminal import table
+
+    choice, rules = found.choice, found.rule_set.rules
+    rows = [
+        (i, rules[j].name, f"{w:.2f}", f"{choice.q[j]:.2f}", f"{d:.2f}", f"{choice.inclusion[j]:.2f}", rules[j].text)
+        for i, (j, w, d) in enumerate(zip(choice.indices, choice.weights, choice.residual, strict=True), 1)
+    ]
+    table(
+        f"{len(choice.indices)} of {len(rules)} rules, on {len(found.sample.contents):,} examples rated by {found.judge}",
+        ("#", "rule", "weight", "worth", "new", "inclusion", "text"),
+        rows,
+        right=("#", "weight", "worth", "new", "inclusion"),
+    )
+    if choice.dropped:
+        table("\nLeft out before choosing", ("rule", "why"), [(rules[j].name, why) for j, why in choice.dropped])
+    typer.echo(
+        f"\nrho {choice.rho:.3f}, root mean square correlation {choice.rms_corr:.3f}, log det {choice.logdet:.2f}"
+    )
+    for warning in choice.warnings:
+        typer.echo(f"warning: {warning}")

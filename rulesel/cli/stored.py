@@ -1,0 +1,229 @@
+"""select, explain, sql, export, import, verify, runs: what a store holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Opt = typer.Option
+StoreFile = Annotated[Path, Opt("--store", help="The store file.")]
+AsJson = Annotated[bool, Opt("--json", help="JSON for machines.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    for command in (select, explain, sql, export, verify, runs):
+        app.command()(command)
+    imports = typer.Typer(help="Bring your own numbers.", no_args_is_help=True)
+    imports.command("ratings")(import_ratings)
+    imports.command("column")(import_column)
+    imports.command("embedding")(import_embedding)
+    app.add_typer(imports, name="import")
+
+
+def select(
+    store: StoreFile,
+    out: Annotated[str, Opt("-o", "--out", help="Where the selected records go.")],
+    method: Annotated[str, Opt(help="Selection method; see `rulesel catalog`.")] = "top_k",
+    k: Annotated[int | None, Opt("-k", help="How many examples.")] = None,
+    fraction: Annotated[float | None, Opt(help="This share of the pool instead.")] = None,
+    threshold: Annotated[float | None, Opt(help="Only scores of at least this.")] = None,
+    max_tokens: Annotated[int | None, Opt(help="Until about this many tokens (4 characters each).")] = None,
+    per: Annotated[str | None, Opt(metavar="FIELD=N", help="At most N for each value of a field.")] = None,
+    quality: Annotated[str, Opt(help="The column that says how good an example is.")] = "score",
+    param: Annotated[list[str] | None, Opt(metavar="NAME=VALUE", help="Parameter of the method.")] = None,
+    as_: Annotated[str | None, Opt("--as", help="messages, alpaca or sharegpt.")] = None,
+    seed: Annotated[int, Opt(help="Names every draw.")] = 0,
+    duplicates: Annotated[str, Opt(help="keep-first or keep-all.")] = "keep-first",
+    json: AsJson = False,
+) -> None:
+    """Pick from what a store holds, with any method and any column."""
+    from rulesel import config as configs
+    from rulesel.cli._terminal import as_json, watching
+    from rulesel.cli.runs import parameters, quota
+    from rulesel.pipeline.selecting import select as pick
+
+    amount = {"k": k, "fraction": fraction, "threshold": threshold, "max_tokens": max_tokens}
+    chosen = {"method": method, "parameters": parameters(param), "quality": quality, "per": quota(per) or {}} | amount
+    values = {"select": chosen, "store": str(store), "out": out, "as": as_, "seed": seed, "duplicates": duplicates}
+    config = configs.check(configs.PickConfig, values)
+    with watching() as watcher:
+        receipt = pick(config, watcher)
+    if json:
+        as_json(receipt)
+        return
+    counts = receipt["counts"]
+    typer.echo(f"{out}, {out}.scores.parquet, {out}.dropped.jsonl, {out}.receipt.json")
+    typer.echo(
+        f"in {counts['in']:,} = selected {counts['selected']:,} + not selected {counts['not_selected']:,} "
+        f"+ failed {counts['failed']:,}"
+    )
+
+
+def explain(
+    example: Annotated[str, typer.Argument(help="An example's id, the beginning of one, or its row number.")],
+    store: StoreFile,
+    json: AsJson = False,
+) -> None:
+    """Everything known of one example: its texts, every rating, its place in each selection."""
+    from rulesel.cli._terminal import as_json, excerpt, table
+    from rulesel.pipeline.explaining import explain as find
+    from rulesel.store import Store
+
+    with Store(store, read_only=True) as opened:
+        found = find(opened, example)
+    if json:
+        as_json(found)
+        return
+    typer.echo(f"{found['id']}  row {found['row']}")
+    if found["prompt"] is not None:
+        typer.echo(f"prompt    {excerpt(found['prompt'], 200)}")
+    typer.echo(f"response  {excerpt(found['response'], 200)}\n")
+    table(
+        "",
+        ("rule", "rater", "rating", "status", "percentile", "reason"),
+        [
+            (r["rule"], r["rater"], _number(r["rating"]), r["status"], _number(r["percentile"], 0), r["reason"])
+            for r in found["ratings"]
+        ],
+        right=("rating", "percentile"),
+    )
+    for column in found["columns"]:
+        typer.echo(f"column {column['name']}: {_number(column['value'], 3)} ({column['direction']} is better)")
+    for chosen in found["selections"]:
+        place = f"rank {chosen['rank']} of {chosen['n']}" if chosen["rank"] else f"not among the {chosen['n']}"
+        typer.echo(f"selection {chosen['selection'][:11]} ({chosen['method']}): {place}")
+
+
+def sql(
+    query: Annotated[str, typer.Argument(help="Any query; the store is read-only.")],
+    store: StoreFile,
+    json: AsJson = False,
+    limit: Annotated[int, Opt(help="Rows shown at most; 0 for all.")] = 100,
+) -> None:
+    """Ask the store in SQL. Views: ratings_long, ratings_wide, selection_view, column_view, current_examples."""
+    from rulesel.cli._terminal import as_json, table
+    from rulesel.pipeline.explaining import query as ask
+    from rulesel.store import Store
+
+    with Store(store, read_only=True) as opened:
+        names, rows = ask(opened, query)
+    if json:
+        as_json([dict(zip(names, row, strict=True)) for row in rows])
+        return
+    table("", names, rows[:limit] if limit else rows)
+    if limit and len(rows) > limit:
+        typer.echo(f"({len(rows) - limit:,} more rows; --limit 0 shows all)")
+
+
+def export(
+    out: Annotated[Path, Opt("-o", "--out", help="A .parquet or .csv file.")],
+    store: StoreFile,
+    view: Annotated[str, Opt(help="A view or table.")] = "ratings_wide",
+) -> None:
+    """Write a view or table of the store as a Parquet or CSV file."""
+    from rulesel.pipeline.explaining import export as write
+    from rulesel.store import Store
+
+    with Store(store, read_only=True) as opened:
+        n = write(opened, view, out)
+    typer.echo(f"{out}: {n:,} rows of {view}")
+
+
+def verify(
+    receipt: Annotated[Path, typer.Argument(help="A .receipt.json file.")],
+    store: Annotated[Path | None, Opt(help="The store, if it is not where the receipt says.")] = None,
+    json: AsJson = False,
+) -> None:
+    """Derive a selection again from the store and compare ids, order and bytes with its receipt."""
+    from rulesel.cli._terminal import as_json
+    from rulesel.pipeline.explaining import verify_file
+
+    checks = verify_file(receipt, store)
+    if json:
+        as_json([check._asdict() for check in checks])
+    else:
+        for check in checks:
+            typer.echo(f"{'ok      ' if check.agrees else 'DIFFERS '} {check.what}: {check.detail}")
+        agree = all(check.agrees for check in checks)
+        typer.echo("verified" if agree else "NOT verified: the store or the file has changed since")
+    if not all(check.agrees for check in checks):
+        raise typer.Exit(1)
+
+
+def runs(store: StoreFile, json: AsJson = False) -> None:
+    """List the runs of a store."""
+    from rulesel.cli._terminal import as_json, table
+    from rulesel.store import Store
+
+    with Store(store, read_only=True) as opened:
+        found = opened.selections.runs()
+    if json:
+        as_json(found)
+        return
+    rows = [
+        (r["run"][:11], r["attempt"], f"{r['started']:%Y-%m-%d %H:%M:%S}", r["outcome"], _seconds(r)) for r in found
+    ]
+    table("", ("run", "attempt", "started", "outcome", "seconds"), rows, right=("attempt", "seconds"))
+
+
+def import_ratings(
+    path: Annotated[Path, typer.Argument(help="Parquet, CSV or JSON lines; long or wide.")],
+    store: StoreFile,
+    judge: Annotated[str | None, Opt(help="How to call the rater.")] = None,
+    rules: Annotated[str | None, Opt(help="The rules' texts: a YAML file or pack:NAME.")] = None,
+    scale: Annotated[tuple[float, float] | None, Opt(help="Lowest and highest rating.")] = None,
+    anchor: Annotated[str | None, Opt(help="A column with an outside number for each example.")] = None,
+    id_field: Annotated[str, Opt(help="Field of the records that the file's ids mean.")] = "id",
+) -> None:
+    """Ratings that somebody else made, so that `rules choose` and `select` can use them."""
+    from rulesel.pipeline.importing import import_ratings as take
+    from rulesel.rules.packs import load_rules
+    from rulesel.store import Store
+
+    with Store(store) as opened:
+        named = load_rules(rules) if rules else None
+        found = take(opened, path, judge=judge, rules=named, scale=scale, anchor=anchor, id_field=id_field)
+    typer.echo(f"{found.examples:,} examples × {found.rules} rules ({found.note}); {found.unknown:,} unknown ids")
+
+
+def import_column(
+    path: Annotated[Path, typer.Argument(help="Parquet, CSV or JSON lines.")],
+    column: Annotated[str, Opt(help="The file's column.")],
+    store: StoreFile,
+    name: Annotated[str | None, Opt(help="What to call it.")] = None,
+    lower: Annotated[bool, Opt("--lower", help="Lower is better.")] = False,
+    id_field: Annotated[str, Opt(help="Field of the records that the file's ids mean.")] = "id",
+) -> None:
+    """One number an example, for `select --quality NAME`."""
+    from rulesel.pipeline.importing import import_column as take
+    from rulesel.store import Store
+
+    with Store(store, must_exist=True) as opened:
+        found = take(opened, path, column, name=name, lower=lower, id_field=id_field)
+    typer.echo(f"{found.examples:,} examples ({found.note}); {found.unknown:,} unknown ids")
+
+
+def import_embedding(
+    path: Annotated[Path, typer.Argument(help=".npy (rows in the corpus's order) or Parquet with id and vector.")],
+    store: StoreFile,
+    name: Annotated[str, Opt(help="What to call it.")] = "embedding",
+    id_field: Annotated[str, Opt(help="Field of the records that the file's ids mean.")] = "id",
+) -> None:
+    """One vector an example, for methods that spread out."""
+    from rulesel.pipeline.importing import import_embedding as take
+    from rulesel.store import Store
+
+    with Store(store, must_exist=True) as opened:
+        found = take(opened, path, name=name, id_field=id_field)
+    typer.echo(f"{found.examples:,} examples ({found.note}); {found.unknown:,} unknown ids")
+
+
+def _number(value: float | None, digits: int = 2) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def _seconds(run: dict[str, Any]) -> str:
+    return "" if run["ended"] is None else f"{(run['ended'] - run['started']).total_seconds():.1f}"

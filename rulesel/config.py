@@ -1,0 +1,207 @@
+"""What a run is asked to do, checked whole before anything is read or spent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from rulesel.digest import digest
+from rulesel.errors import UsageError
+from rulesel.plugins import build
+from rulesel.raters import Rater, rater_for
+from rulesel.rules.choose import Kernel
+from rulesel.rules.methods import Method
+from rulesel.rules.weights import WeightKind
+from rulesel.selection import Selector
+
+COSMETIC = frozenset(
+    {"out", "store", "concurrency", "yes", "max_cost", "max_requests", "max_failed", "rpm", "tpm", "prices"}
+)
+"""Settings that change how a run is carried out, not what it finds; they are not part of its identity."""
+
+
+class Section(BaseModel):
+    """A frozen part of the configuration in which unknown names are mistakes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CorpusConfig(Section):
+    """Where the examples are and how their fields are read."""
+
+    path: str
+    prompt_field: str | None = None
+    response_field: str | None = None
+    text_field: str | None = None
+    limit: int | None = Field(default=None, ge=1)
+    """Read at most this many examples."""
+
+
+class RulesConfig(Section):
+    """Where the rules come from and how some of them are chosen."""
+
+    source: str | None = None
+    """A YAML file or "pack:NAME"; None for the pack nearest to the domain, or what `writer` writes."""
+    writer: str | None = None
+    count: int = Field(default=50, ge=2, le=1000)
+    sample: int = Field(default=1000, ge=2)
+    keep: int | Literal["auto"] = 10
+    method: Method = "map"
+    kernel: Kernel | None = None
+    weights: WeightKind = "uniform"
+    required: tuple[str, ...] = ()
+    forbidden: tuple[str, ...] = ()
+
+    @field_validator("keep")
+    @classmethod
+    def _positive(cls, value: int | str) -> int | str:
+        if isinstance(value, int) and value < 1:
+            raise ValueError("keep at least one rule")
+        return value
+
+
+class SelectConfig(Section):
+    """The method, its parameters and how much to pick."""
+
+    method: str = "top_k"
+    parameters: dict[str, Any] = {}
+    k: int | None = Field(default=None, ge=1)
+    fraction: float | None = Field(default=None, gt=0, le=1)
+    threshold: float | None = None
+    """Least score, in standard deviations above the mean of the sample."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    per: dict[str, int] = {}
+    """{field: n}: at most n examples of each value of that field of the record."""
+    quality: str = "score"
+    """The column that says how good an example is."""
+
+    @model_validator(mode="after")
+    def _amount(self) -> SelectConfig:
+        if self.k is not None and self.fraction is not None:
+            raise ValueError("give k or fraction, not both")
+        if not any((self.k, self.fraction, self.threshold is not None, self.max_tokens, self.per)):
+            raise ValueError("say how much to pick: k, fraction, threshold, max_tokens or per")
+        if len(self.per) > 1 or any(n < 1 for n in self.per.values()):
+            raise ValueError("per takes one field and a number of at least 1")
+        return self
+
+    @property
+    def selector(self) -> Selector:
+        """The method with its parameters checked."""
+        return build("rulesel.selection", self.method, Selector, dict(self.parameters))
+
+
+class PickConfig(Section):
+    """A selection from what a store holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+    select: SelectConfig
+    duplicates: Literal["keep-first", "keep-all"] = "keep-first"
+    seed: int = 0
+    out: str
+    as_: Literal["messages", "alpaca", "sharegpt"] | None = Field(default=None, alias="as")
+    store: str | None = None
+
+    @model_validator(mode="after")
+    def _method(self) -> PickConfig:
+        _ = self.select.selector
+        return self
+
+
+class RunConfig(PickConfig):
+    """One run, from a corpus to a ranked selection."""
+
+    corpus: CorpusConfig
+    domain: str = ""
+    judge: str = "signals"
+    sample_judge: str | None = None
+    rules: RulesConfig = RulesConfig()
+    coverage: float = Field(default=0.9, ge=0, le=1)
+    """Least share of the chosen rules' weight that must be rated for an example to get a score."""
+    max_failed: float = Field(default=0.1, ge=0, le=1)
+    max_cost: float | None = Field(default=None, ge=0)
+    max_requests: int | None = Field(default=None, ge=0)
+    concurrency: int | None = Field(default=None, ge=1)
+    yes: bool = False
+
+    @model_validator(mode="after")
+    def _raters(self) -> RunConfig:
+        _ = self.rater, self.sample_rater
+        return self
+
+    @property
+    def rater(self) -> Rater:
+        """Who rates the corpus."""
+        return rater_for(self.judge)
+
+    @property
+    def sample_rater(self) -> Rater:
+        """Who rates the sample the rules are chosen on."""
+        return rater_for(self.sample_judge or self.judge)
+
+    @property
+    def store_path(self) -> Path:
+        """The store file; beside the corpus unless named."""
+        if self.store is not None:
+            return Path(self.store)
+        return Path("stdin.duckdb") if self.corpus.path == "-" else Path(self.corpus.path.rstrip("/") + ".duckdb")
+
+    def identity(self, corpus_sha256: str) -> str:
+        """Content address of what the run finds: the corpus's bytes and every setting that matters."""
+        settings = self.model_dump(mode="json", by_alias=True, exclude=set(COSMETIC))
+        del settings["corpus"]["path"]
+        return digest(["run/1", corpus_sha256, settings])
+
+
+C = TypeVar("C", bound=Section)
+
+
+def check(kind: type[C], values: dict[str, Any]) -> C:
+    """A configuration of that kind from plain values.
+
+    Raises:
+        UsageError: one line that lists every mistake.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise UsageError("; ".join(_mistake(e) for e in error.errors())) from error
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The plain values of a YAML configuration file.
+
+    Raises:
+        UsageError: the file is missing, no YAML, or not a mapping.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: {error.strerror if isinstance(error, OSError) else 'not UTF-8'}.") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path} is no YAML: {str(error).splitlines()[0]}") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{path} holds no configuration: `rulesel init` writes one.")
+    return values
+
+
+def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    """`base` with the values of `over` that are not None laid over it, section by section."""
+    result = dict(base)
+    for name, value in over.items():
+        if isinstance(value, dict):
+            result[name] = merged(base.get(name) or {}, value)
+        elif value is not None:
+            result[name] = value
+    return {name: value for name, value in result.items() if value != {} or name in base}
+
+
+def _mistake(error: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
+    where = ".".join(str(part) for part in error["loc"])
+    message = str(error["msg"]).removeprefix("Value error, ")
+    value = "" if error["type"] in {"missing", "value_error"} else f" (got {error['input']!r})"
+    return f"{where}: {message}{value}" if where else f"{message}{value}"

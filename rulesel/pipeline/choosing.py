@@ -1,0 +1,112 @@
+"""Rules chosen again on the ratings a store holds, whoever made them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+
+from rulesel.config import RulesConfig
+from rulesel.digest import digest
+from rulesel.errors import RuleselError, UsageError
+from rulesel.receipt import Rated, as_json, rated
+from rulesel.records import RuleSet
+from rulesel.rules.choice import RuleChoice
+from rulesel.rules.choose import choose_rules
+from rulesel.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A choice and what it was made on."""
+
+    rule_set: RuleSet
+    judge: str
+    sample: Rated
+    choice: RuleChoice
+
+
+def rated_sample(store: Store, judge: str | None = None) -> tuple[RuleSet, str, Rated]:
+    """The rule set rated last and the examples rated on most of it.
+
+    Args:
+        store: opened for reading.
+        judge: whose ratings; of those who rated, the one with the most ratings if not given.
+
+    Raises:
+        UsageError: the store holds no ratings, or none by that judge.
+    """
+    raters = store.db.rows(
+        "SELECT a.rater, a.judge, count(*) AS n FROM ratings r JOIN raters a USING (rater) GROUP BY ALL ORDER BY n DESC"
+    )
+    mine = [row for row in raters if judge in (None, row[1])]
+    if not mine:
+        have = ", ".join(sorted({row[1] for row in raters})) or "none"
+        raise UsageError(f"The store holds no ratings{f' by {judge!r}' if judge else ''}. Raters: {have}.")
+    number, name, _ = mine[0]
+    found = store.db.rows(
+        "SELECT s.id, count(DISTINCT r.rule) AS n FROM rule_sets s JOIN (SELECT DISTINCT rule FROM ratings "
+        "WHERE rater = ?) r USING (rule) GROUP BY s.id ORDER BY n DESC LIMIT 1",
+        number,
+    )
+    rule_set = store.rules.rule_set(found[0][0])
+    numbers = ", ".join(map(str, store.rules.numbers(rule_set.rules)))
+    contents = store.db.arrow(
+        f"SELECT content FROM ratings WHERE rater = ? AND rule IN ({numbers}) GROUP BY content "
+        f"HAVING count(*) >= {len(rule_set) / 2} ORDER BY content",
+        number,
+    )
+    return rule_set, str(name), rated(store, rule_set, contents.column(0).to_numpy(), number)
+
+
+def choose(store: Store, config: RulesConfig, *, judge: str | None, gold: str | None, seed: int) -> Choice:
+    """Choose rules on what the store holds, and record the choice.
+
+    Args:
+        store: opened for writing.
+        config: how many and how; where the rules come from is not read.
+        judge: whose ratings.
+        gold: a column of the store that says how good some examples are.
+        seed: names the draw.
+
+    Raises:
+        UsageError: no ratings, or no such column.
+        RuleselError: no choice can be made from these ratings.
+    """
+    rule_set, name, sample = rated_sample(store, judge)
+    anchor = None
+    if gold is not None:
+        values, direction = store.columns.read(gold, sample.contents)
+        anchor = values if direction == "higher" else -values
+    try:
+        choice = choose_rules(
+            sample.values,
+            config.keep,
+            method=config.method,
+            kernel=config.kernel,
+            weights=config.weights,
+            anchor=anchor,
+            required=config.required,
+            forbidden=config.forbidden,
+            seed=seed,
+            names=[rule.name for rule in rule_set.rules],
+        )
+    except ValueError as error:
+        raise RuleselError(f"No rules could be chosen: {error}") from error
+    detail = as_json(
+        {
+            "rules": [rule_set.rules[j].id for j in choice.indices],
+            "weights": np.asarray(choice.weights),
+            "config": config.model_dump(mode="json"),
+            "gold": gold,
+            "seed": seed,
+            "examples": len(sample.contents),
+        }
+    )
+    store.db.con.execute(
+        "INSERT INTO choices VALUES (?, ?, ?, ?, ?)",
+        [digest(detail), rule_set.id, name, json.dumps(detail), datetime.now(UTC)],
+    )
+    return Choice(rule_set, name, sample, choice)

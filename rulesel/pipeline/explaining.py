@@ -1,0 +1,136 @@
+"""Answers from a store that is only read: one example, a query, a file, a receipt checked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from rulesel.errors import UnknownName, UsageError
+from rulesel.receipt import Check, as_json, verify
+from rulesel.store import Store
+
+VIEWS = ("ratings_long", "ratings_wide", "selection_view", "column_view", "current_examples", "calls", "rules", "runs")
+
+
+def explain(store: Store, example: str) -> dict[str, Any]:
+    """Everything known of one example of the current corpus.
+
+    Args:
+        store: opened for reading.
+        example: its id, the beginning of one, or its row number.
+
+    Raises:
+        UsageError: there is no such example, or more than one.
+    """
+    by_row = example.isdigit() and len(example) < 16
+    found = store.db.rows(
+        "SELECT row, example_id, content, prompt, response, corpus FROM current_examples WHERE "
+        + ("row = ?" if by_row else "starts_with(example_id, ?) ORDER BY row LIMIT 2"),
+        int(example) if by_row else example,
+    )
+    if not found:
+        raise UsageError(f"The current corpus has no example {example!r}: give an id, its beginning, or a row number.")
+    if len(found) > 1 and found[0][2] != found[1][2]:
+        raise UsageError(f"More than one example's id begins with {example!r}: give more of it.")
+    row, identity, content, prompt, response, corpus = found[0]
+    ratings = store.db.arrow(
+        "WITH mine AS (SELECT * FROM ratings WHERE content = ?) "
+        "SELECT u.name AS rule, u.text, a.judge AS rater, m.value AS rating, l.status, w.reason, "
+        "(SELECT 100.0 * avg((r.value < m.value)::INT) FROM ratings r WHERE r.rule = m.rule AND r.rater = m.rater "
+        "AND r.value IS NOT NULL) AS percentile "
+        "FROM mine m JOIN rules u USING (rule) JOIN raters a USING (rater) "
+        "LEFT JOIN ratings_long l ON l.rule_id = u.id AND l.rater_id = a.id AND l.row = ? "
+        "LEFT JOIN rating_reasons w ON w.content = m.content AND w.rule = m.rule AND w.rater = m.rater ORDER BY u.rule",
+        content,
+        row,
+    )
+    columns = store.db.arrow(
+        'SELECT k.name, k.direction, v.value FROM column_values v JOIN columns k USING ("column") WHERE content = ?',
+        content,
+    )
+    selections = store.db.arrow(
+        "SELECT s.selection, s.method, s.n, r.rank, r.key FROM selections s LEFT JOIN selection_rows r "
+        "ON r.selection = s.selection AND r.row = ? WHERE s.corpus = ? ORDER BY s.made_at",
+        row,
+        corpus,
+    )
+    result: dict[str, Any] = as_json(
+        {
+            "id": identity,
+            "row": row,
+            "prompt": prompt,
+            "response": response,
+            "ratings": ratings.to_pylist(),
+            "columns": columns.to_pylist(),
+            "selections": selections.to_pylist(),
+        }
+    )
+    return result
+
+
+def query(store: Store, text: str) -> tuple[list[str], list[tuple[Any, ...]]]:
+    """Names and rows of a query's result.
+
+    Raises:
+        UsageError: DuckDB refuses it; the message is DuckDB's.
+    """
+    import duckdb
+
+    store.db.con.execute("SET enable_external_access = false")
+    try:
+        result = store.db.con.execute(text)
+        return [column[0] for column in result.description or []], list(result.fetchall())
+    except duckdb.Error as error:
+        raise UsageError(f"SQL: {error}") from error
+
+
+def export(store: Store, view: str, out: Path) -> int:
+    """Write a view as Parquet or CSV; returns the number of rows.
+
+    Raises:
+        UsageError: no such view, or a file name that says neither format.
+    """
+    import duckdb
+
+    if view not in VIEWS:
+        raise UnknownName("view", view, VIEWS)
+    if out.suffix not in {".parquet", ".csv"}:
+        raise UsageError(f"-o {out}: name a .parquet or .csv file.")
+    try:
+        reader = store.db.con.sql(f"SELECT * FROM {view}").to_arrow_reader(100_000)
+    except duckdb.CatalogException as error:
+        raise UsageError(f"The store has no {view} yet: a run makes it.") from error
+    writer = (
+        pq.ParquetWriter(out, reader.schema) if out.suffix == ".parquet" else pyarrow.csv.CSVWriter(out, reader.schema)
+    )
+    n = 0
+    with writer:
+        for batch in reader:
+            writer.write_batch(batch)
+            n += batch.num_rows
+    return n
+
+
+def verify_file(path: Path, store: Path | None = None) -> list[Check]:
+    """Check a receipt file against its store.
+
+    Raises:
+        UsageError: it is no receipt, or the store is not found.
+    """
+    try:
+        receipt = orjson.loads(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}.") from error
+    except orjson.JSONDecodeError as error:
+        raise UsageError(f"{path} is no receipt: {error}.") from error
+    if not isinstance(receipt, dict) or "receipt" not in receipt:
+        raise UsageError(f"{path} is no receipt.")
+    named = Path(str(receipt.get("store")))
+    places = [store] if store else [named, path.parent / named.name]
+    place = next((one for one in places if one.exists()), places[0])
+    with Store(place, read_only=True) as opened:
+        return verify(receipt, opened, path.parent)

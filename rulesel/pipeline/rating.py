@@ -1,0 +1,120 @@
+"""The cells that are missing, rated and committed a batch at a time."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from rulesel.errors import TooManyFailures
+from rulesel.pipeline.watch import Progress, Watcher
+from rulesel.raters import Lent, Rater
+from rulesel.records import Batch, Int64, Rule, Status, UInt8
+from rulesel.store import Cells, Store
+
+ALARM_ROWS = 50
+"""Rows after which a rater that mostly fails is stopped."""
+
+
+def rate(
+    store: Store,
+    rater: Rater,
+    judge: str,
+    rules: Sequence[Rule],
+    contents: Int64,
+    stage: str,
+    *,
+    lent: Lent,
+    watcher: Watcher,
+    max_failed: float,
+) -> int:
+    """Rate what is missing among contents × rules; returns the rater's number in the store.
+
+    Raises:
+        TooManyFailures: early, when the first rows show that more than `max_failed` of the cells fail, or at the end.
+        Interrupted: the user asked to stop; what was rated is kept.
+    """
+    numbers = store.rules.numbers(rules)
+    by_number = dict(zip(numbers, rules, strict=True))
+    number = store.rules.rater(rater.id, judge, rater.model_dump(mode="json"), rater.provenance())
+    missing = store.ratings.missing(contents, numbers, number)
+    total = len(np.unique(contents)) * len(numbers)
+    done = total - sum(cells.n for cells in missing)
+    tally = Tally(max_failed, stage)
+    for cells in missing:
+        waiting: deque[Int64] = deque()
+        wanted = [by_number[rule] for rule in cells.rules]
+        for ratings in rater.rate(_feed(store, cells, rater.chunk, waiting), wanted, lent):
+            part = waiting.popleft()
+            store.ratings.add(part, cells.rules, number, stage, ratings)
+            done += ratings.values.size
+            tally.add(ratings.status)
+            watcher.progress(Progress(f"rate {stage}", done, total, "ratings", tally.by_kind()))
+            tally.alarm()
+            watcher.check()
+    check_failures(store, contents, numbers, number, max_failed, stage)
+    return number
+
+
+def check_failures(
+    store: Store, contents: Int64, numbers: Sequence[int], rater: int, max_failed: float, stage: str
+) -> None:
+    """Raise TooManyFailures if more than `max_failed` of the cells that could be rated failed."""
+    status = store.ratings.matrix(contents, numbers, rater)[1]
+    rated = int((status != Status.not_applicable).sum())
+    failed = rated - int((status == Status.ok).sum())
+    if rated and failed / rated > max_failed:
+        raise TooManyFailures(
+            f"{failed:,} of {rated:,} ratings of the {stage} failed, more than --max-failed {max_failed:g} allows. "
+            "Everything rated is kept. `rulesel retry-failed` asks again."
+        )
+
+
+class Tally:
+    """Failures so far, and whether they are already too many."""
+
+    def __init__(self, max_failed: float, stage: str) -> None:
+        self._max_failed = max_failed
+        self._stage = stage
+        self._counts = np.zeros(len(Status), dtype=np.int64)
+        self._rows = 0
+
+    def add(self, status: UInt8) -> None:
+        """Count the statuses of one batch."""
+        self._counts += np.bincount(status.ravel(), minlength=len(Status))[: len(Status)]
+        self._rows += len(status)
+
+    def by_kind(self) -> dict[str, int]:
+        """Failures by kind; what does not apply is no failure."""
+        return {
+            s.name: int(self._counts[s])
+            for s in Status
+            if s not in {Status.ok, Status.not_applicable} and self._counts[s]
+        }
+
+    def alarm(self) -> None:
+        """Raise TooManyFailures once the rate of failure is surely above what is allowed (lower Wilson bound, 95 %)."""
+        n = int(self._counts.sum() - self._counts[Status.not_applicable])
+        failed = n - int(self._counts[Status.ok])
+        if self._rows < ALARM_ROWS or n == 0 or wilson_lower(failed, n) <= self._max_failed:
+            return
+        kinds = ", ".join(f"{name} {count:,}" for name, count in self.by_kind().items())
+        raise TooManyFailures(
+            f"Stopped: {failed:,} of the first {n:,} ratings of the {self._stage} failed ({kinds}), surely more than "
+            f"--max-failed {self._max_failed:g}. Everything rated is kept."
+        )
+
+
+def wilson_lower(k: int, n: int, z: float = 1.96) -> float:
+    """Lower end of the Wilson interval of k out of n."""
+    p = k / n
+    centre = p + z * z / (2 * n)
+    return (centre - z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))) / (1 + z * z / n)
+
+
+def _feed(store: Store, cells: Cells, size: int, waiting: deque[Int64]) -> Iterator[Batch]:
+    for part, batch in store.corpora.batches(cells.contents, size):
+        waiting.append(part)
+        yield batch
