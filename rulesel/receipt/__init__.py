@@ -1,0 +1,39 @@
+"""From the store to a selection, the receipt of it, and the check of a receipt."""
+
+from rulesel.receipt.derive import (
+    Rated,
+    Scored,
+    choice_of,
+    from_column,
+    pool_of,
+    rated,
+    row_ids,
+    sample_of,
+    scored,
+    selection_of,
+    source_of,
+    write_records,
+)
+from rulesel.receipt.document import as_json, column_receipt, packages, receipt_of
+from rulesel.receipt.verify import Check, verify
+
+__all__ = [
+    "Check",
+    "Rated",
+    "Scored",
+    "as_json",
+    "choice_of",
+    "column_receipt",
+    "from_column",
+    "packages",
+    "pool_of",
+    "rated",
+    "receipt_of",
+    "row_ids",
+    "sample_of",
+    "scored",
+    "selection_of",
+    "source_of",
+    "verify",
+    "write_records",
+]

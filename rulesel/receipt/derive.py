@@ -1,0 +1,186 @@
+"""From the store to a selection, the same way every time; nothing here rates or spends."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import numpy.typing as npt
+
+from rulesel.algorithms.keyed import uniform
+from rulesel.config import PickConfig, RunConfig, SelectConfig
+from rulesel.corpus import SourceInfo, field_values, write_selection
+from rulesel.corpus.convert import Shape
+from rulesel.corpus.raw import Format
+from rulesel.errors import RuleselError, UsageError
+from rulesel.records import Float32, Float64, Int64, RuleSet, Selection, UInt8
+from rulesel.rules.choice import RuleChoice
+from rulesel.rules.choose import choose_rules
+from rulesel.selection import Pool, choose
+from rulesel.store import CorpusRecord, Rows, Store
+
+CHARACTERS_PER_TOKEN = 4
+"""For --max-tokens: an estimate, and called one wherever it is shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rated:
+    """The sample's ratings, a row an example and a column a rule of the set.
+
+    Attributes:
+        contents: int64 (n,).
+        numbers: the rules' numbers in the store, (R,).
+        values: float32 (n, R), NaN where failed or unrated.
+        status: uint8 (n, R).
+    """
+
+    contents: Int64
+    numbers: list[int]
+    values: Float32
+    status: UInt8
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """The pool with its scores.
+
+    Attributes:
+        rows: all rows of the corpus.
+        pool: int64 (n,), positions in `rows` of the rows offered.
+        numbers: the chosen rules' numbers, (r,).
+        values: float32 (n, r).
+        status: uint8 (n, r).
+        scores: float64 (n,), higher is better, NaN under the coverage gate.
+    """
+
+    rows: Rows
+    pool: Int64
+    numbers: list[int]
+    values: Float32
+    status: UInt8
+    scores: Float64
+
+
+def pool_of(rows: Rows, duplicates: str) -> Int64:
+    """Positions of the rows offered: all, or the first of each content."""
+    return np.arange(len(rows)) if duplicates == "keep-all" else np.flatnonzero(rows.occurrence == 0)
+
+
+def sample_of(rows: Rows, n: int, seed: int) -> Int64:
+    """Contents of the sample, ascending: those whose keyed hash is smallest, so that a larger one holds a smaller."""
+    first = np.flatnonzero(rows.occurrence == 0)
+    keys = uniform(rows.hash_key[first], seed)
+    picked = first if len(first) <= n else first[np.argpartition(keys, n - 1)[:n]]
+    return np.sort(rows.content[picked])
+
+
+def row_ids(rows: Rows) -> npt.NDArray[np.uint64]:
+    """A number for each row that its content and occurrence alone decide."""
+    with np.errstate(over="ignore"):
+        return rows.hash_key + rows.occurrence.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+
+
+def rated(store: Store, rule_set: RuleSet, contents: Int64, rater: int) -> Rated:
+    """The sample's ratings as the store holds them."""
+    numbers = store.rules.numbers(rule_set.rules)
+    return Rated(contents, numbers, *store.ratings.matrix(contents, numbers, rater))
+
+
+def choice_of(config: RunConfig, rule_set: RuleSet, sample: Rated) -> RuleChoice:
+    """The rules kept.
+
+    Raises:
+        RuleselError: no choice can be made from these ratings.
+    """
+    names = [rule.name for rule in rule_set.rules]
+    wanted = config.rules
+    try:
+        return choose_rules(
+            sample.values,
+            wanted.keep,
+            method=wanted.method,
+            kernel=wanted.kernel,
+            weights=wanted.weights,
+            required=wanted.required,
+            forbidden=wanted.forbidden,
+            seed=config.seed,
+            names=names,
+        )
+    except ValueError as error:
+        raise RuleselError(f"No rules could be chosen: {error}") from error
+
+
+def scored(
+    store: Store, config: RunConfig, corpus: CorpusRecord, sample: Rated, choice: RuleChoice, rater: int
+) -> Scored:
+    """Scores of the pool under the chosen rules."""
+    rows = store.corpora.rows(corpus.corpus)
+    pool = pool_of(rows, config.duplicates)
+    numbers = [sample.numbers[j] for j in choice.indices]
+    values, status = store.ratings.matrix(rows.content[pool], numbers, rater)
+    return Scored(rows, pool, numbers, values, status, choice.score(values, coverage=config.coverage))
+
+
+def from_column(store: Store, config: PickConfig, corpus: CorpusRecord) -> Scored:
+    """The pool with a column of the store as its score, turned so that higher is better."""
+    rows = store.corpora.rows(corpus.corpus)
+    pool = pool_of(rows, config.duplicates)
+    if not store.columns.names():
+        values, direction = np.full(len(pool), np.nan), "higher"
+    else:
+        values, direction = store.columns.read(config.select.quality, rows.content[pool])
+    none = np.empty((len(pool), 0))
+    scores = values if direction == "higher" else -values
+    return Scored(rows, pool, [], none.astype(np.float32), none.astype(np.uint8), scores)
+
+
+def selection_of(store: Store, select: SelectConfig, seed: int, corpus: CorpusRecord, found: Scored) -> Selection:
+    """The rows picked, as positions in `found.pool`."""
+    contents = found.rows.content[found.pool]
+    lengths = store.corpora.lengths(contents)
+    offered = Pool(
+        n=len(found.pool),
+        ids=row_ids(found.rows)[found.pool],
+        quality=found.scores,
+        columns={"length": lengths.astype(np.float64)},
+        token_counts=-(-lengths // CHARACTERS_PER_TOKEN),
+    )
+    k = select.k if select.fraction is None else max(1, round(select.fraction * len(found.pool)))
+    groups, per_group = None, None
+    for field, per_group in select.per.items():  # noqa: B007 - at most one
+        groups = field_values(
+            store.corpora.records(corpus.corpus, found.rows.row[found.pool]),
+            source_of(corpus).format,
+            corpus.header,
+            field,
+        )
+    try:
+        return choose(
+            select.selector,
+            offered,
+            k=k,
+            max_tokens=select.max_tokens,
+            threshold=select.threshold,
+            groups=groups,
+            per_group=per_group,
+            seed=seed,
+        )
+    except ValueError as error:
+        raise UsageError(f"{select.method}: {error}") from error
+
+
+def source_of(corpus: CorpusRecord) -> SourceInfo:
+    """What the writer needs to know of the corpus the records came from."""
+    return SourceInfo(cast(Format, corpus.format), corpus.header, Path(corpus.path), corpus.shape, corpus.sha256)
+
+
+def write_records(out: Path, store: Store, as_: Shape | None, corpus: CorpusRecord, rows: Int64) -> str:
+    """Write the records of some rows, in that order; returns the SHA-256 of the file."""
+    source = source_of(corpus)
+    if as_ is not None:
+        return write_selection(out, source, store.corpora.pairs(corpus.corpus, rows), as_=as_)
+    if source.format in {"parquet", "dataset"}:
+        return write_selection(out, source, rows.tolist())
+    return write_selection(out, source, store.corpora.records(corpus.corpus, rows))
