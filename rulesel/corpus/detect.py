@@ -65,7 +65,7 @@ def open_reader(source: Source) -> RecordReader:
         raise CorpusError(f"{source.name} is empty.")
     _refuse_foreign(head, source.name, compression)
     if _is_csv(head, source.name):
-        return Csv(source.path, compression)
+        return Csv(source, compression)
     return JsonLines(source.path, compression)
 
 

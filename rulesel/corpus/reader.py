@@ -204,5 +204,6 @@ def content_hash(prompt: str | None, response: str) -> str:
 def damaged(name: str, n_records: int, error: Damaged) -> CorpusError:
     """The error for a source that ends early: how far it goes and what to do."""
     return CorpusError(
-        f"{name} is damaged after {n_records:,} readable records: {error}. Fetch it again; nothing is selected from a part."
+        f"{name} is damaged: {error}. Records readable before that: {n_records:,}. "
+        "Fetch the file again; nothing is selected from a part of it."
     )

@@ -150,7 +150,8 @@ def choose_mapping(
         return _completed(fields, source, prompt_field, response_field)
     if {"chosen", "rejected"} <= fields.names.keys():
         raise _preference_pairs(fields, source)
-    found = _suggested(fields)
+    # by the fields' names where nothing usable is in them, so that the error says what is wrong with the values
+    found = _suggested(fields) or _suggested(Fields([dict.fromkeys(fields.names, "text")]))
     if found is None:
         raise CorpusError(
             f"{source}: no known shape. Name the fields: --prompt-field A --response-field B, or --text-field A. "

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import csv
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from rulesel.corpus.raw import (
@@ -23,7 +22,9 @@ from rulesel.corpus.raw import (
     Raw,
     RecordReader,
 )
+from rulesel.corpus.source import Source
 from rulesel.corpus.stream import Compression, Tally, blocks, lines, sha256_of
+from rulesel.errors import CorpusError
 
 _DELIMITERS = b",\t;|"
 _MAX_REREAD = 4 * MAX_RECORD
@@ -38,12 +39,15 @@ class Csv(RecordReader):
 
     format: ClassVar[Format] = "csv"
 
-    def __init__(self, path: Path, compression: Compression | None) -> None:
-        self._path = path
+    def __init__(self, source: Source, compression: Compression | None) -> None:
+        self._path = source.path
         self._compression = compression
         self._sha256: str | None = None
-        self.n_bytes = path.stat().st_size
+        self.n_bytes = source.path.stat().st_size
         self.header: bytes = self._header()
+        twice = [name for name, count in Counter(field_names(self.header)).items() if count > 1 and name]
+        if twice:
+            raise CorpusError(f"{source.name} has more than one column named {twice[0]!r}. Rename one.")
 
     def _header(self) -> bytes:
         with self._path.open("rb", buffering=0) as file:
@@ -161,14 +165,14 @@ class _Lines:
         return self._line + 1
 
     def give_back(self) -> bool:
-        """Put back all lines of the row but the first; whether that one alone was too long."""
-        first, *others = self._used
+        """Put back all lines of the row but the first; whether it was the only one."""
+        others = self._used[1:]
         self._waiting.extendleft(reversed(others))
         self._line -= len(others)
         self._reread += sum(len(line or b"") for line in others)
         if self._reread > _MAX_REREAD:
             raise Damaged(f"quotes that are never closed, the last one opened in line {self._line}")
-        return first is None
+        return not others
 
     def __iter__(self) -> Iterator[str]:
         return self

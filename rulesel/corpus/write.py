@@ -164,6 +164,8 @@ def _zstd(path: Path) -> pa.NativeFile:
 
 
 def _write_rows(unfinished: Path, source: SourceInfo, rows: Iterable[int]) -> None:
+    if not source.path.exists():
+        raise CorpusError(f"{source.path} has gone since it was read; its rows cannot be written.")
     reader = open_reader(Source(source.path, str(source.path)))
     if not isinstance(reader, Columnar) or source.sha256 not in (None, reader.sha256()):
         raise CorpusError(f"{source.path} has changed since it was read; its rows cannot be written. Run again.")
