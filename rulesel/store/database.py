@@ -135,9 +135,10 @@ def _connect(path: Path | None, read_only: bool, memory: str) -> duckdb.DuckDBPy
     if not path.parent.is_dir():
         raise StoreError(f"There is no folder {path.parent} for the store {path.name}.")
     con.execute(f"SET temp_directory = '{_quoted(path)}.tmp'")
-    option = "READ_ONLY" if read_only else f"STORAGE_VERSION '{STORAGE_VERSION}'"
+    new = f"(STORAGE_VERSION '{STORAGE_VERSION}')"
+    option = "(READ_ONLY)" if read_only else "" if path.exists() else new
     try:
-        con.execute(f"ATTACH '{_quoted(path)}' AS store ({option})")
+        con.execute(f"ATTACH '{_quoted(path)}' AS store {option}")
     except duckdb.Error as error:
         con.close()
         raise StoreError(_why(path, str(error))) from error
