@@ -1,0 +1,202 @@
+"""Ratings from a file that rulesel did not make, one row a rating or one row an example.
+
+Long: a column of examples (id, example_id), one of rules (rule_name, rule, rule_id), one of numbers (score, rating,
+value), and `status` if there is one. Wide: one row an example and one column a rule, or a field `scores` that holds a
+list or an object of numbers. Numbers are taken as they stand, on any scale.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from rulesel.errors import UnknownName, UsageError
+from rulesel.records import Float32, Float64, Int64, Status, UInt8
+from rulesel.rules.columns_file import Column, Columns, read_columns
+
+ID_FIELDS = ("id", "example_id", "example")
+RULE_FIELDS = ("rule_name", "rule", "rule_id")
+SCORE_FIELDS = ("score", "rating", "value")
+NOT_RULES = {
+    **dict.fromkeys(("row", "rank", "key", "aggregate", "coverage"), "tells where a row stands, not how it is rated"),
+    **dict.fromkeys(("overall", "truth", "gold", "label"), "speaks of the whole example; name it as the anchor"),
+}
+"""Columns that are no rules unless they are asked for: an outside label among the rules would leak into the choice."""
+
+
+@dataclass(frozen=True, slots=True)
+class RatingsFile:
+    """What a file of ratings holds.
+
+    Attributes:
+        ids: ids of the n examples in the order of their first appearance; the row number where the file has none.
+        names: names of the R rules.
+        values: float32 (n, R) on the file's own scale; NaN exactly where `status` is not ok.
+        status: uint8 (n, R), a `Status`; a pair that a long file does not mention is not_applicable.
+        anchor: float64 (n,) of the column named as anchor, NaN where unknown; None if none was named.
+        skipped: column -> why it was not read as a rule.
+        shape: how the file was laid out.
+    """
+
+    ids: list[str]
+    names: list[str]
+    values: Float32
+    status: UInt8
+    anchor: Float64 | None
+    skipped: dict[str, str]
+    shape: Literal["long", "wide"]
+
+
+def read_ratings(path: str | Path, *, rules: Sequence[str] | None = None, anchor: str | None = None) -> RatingsFile:
+    """Read ratings, one number a pair of example and rule.
+
+    Args:
+        path: a .parquet, .csv, .tsv, .jsonl or .ndjson file.
+        rules: names of the rules to read, in this order; None = all there are.
+        anchor: column with an outside number for each example (an overall grade, a label); it is never a rule.
+
+    Raises:
+        UsageError: the file cannot be read, holds no ratings, lacks a named column, or rates a pair twice.
+    """
+    path = Path(path)
+    columns = read_columns(path)
+    if anchor is not None and anchor not in columns.values:
+        raise UnknownName(f"column in {path}", anchor, columns.values)
+    example = _first(columns, ID_FIELDS)
+    rule = _first(columns, RULE_FIELDS)
+    score = _first(columns, SCORE_FIELDS)
+    if example and rule and score:
+        return _long(path, columns, (example, rule, score), rules, anchor)
+    return _wide(path, columns, rules, anchor)
+
+
+def _first(columns: Columns, fields: Sequence[str]) -> str | None:
+    return next((name for name in fields if name in columns.values), None)
+
+
+def _wide(path: Path, columns: Columns, rules: Sequence[str] | None, anchor: str | None) -> RatingsFile:
+    named = _first(columns, ID_FIELDS)
+    ids = _texts(columns.values[named]) if named else [str(row) for row in range(columns.rows)]
+    if len(set(ids)) < len(ids):
+        raise UsageError(f"{path}: the same {named!r} stands in more than one row. Keep one row an example.")
+    names, skipped = _rule_columns(path, columns, rules, {named, anchor})
+    values = np.empty((columns.rows, len(names)), dtype=np.float32)
+    status = np.empty(values.shape, dtype=np.uint8)
+    for at, name in enumerate(names):
+        values[:, at], status[:, at] = _numbers(columns.values.pop(name))
+    grades = None if anchor is None else _grades(path, anchor, columns.values[anchor])
+    return RatingsFile(ids, names, values, status, grades, skipped, "wide")
+
+
+def _rule_columns(
+    path: Path, columns: Columns, rules: Sequence[str] | None, taken: set[str | None]
+) -> tuple[list[str], dict[str, str]]:
+    """Names of the columns that hold ratings, and why the others do not."""
+    if rules is not None:
+        for name in rules:
+            if name not in columns.values:
+                raise UnknownName(f"column in {path}", name, columns.values)
+        return list(rules), {}
+    names, skipped = [], {}
+    for name, column in columns.values.items():
+        if name in taken:
+            continue
+        if columns.nested and name not in columns.nested:
+            skipped[name] = "stands beside the ratings"
+        elif name in NOT_RULES:
+            skipped[name] = NOT_RULES[name]
+        elif np.isnan(_floats(column)).mean() > 0.5 and not isinstance(column, np.ndarray):
+            skipped[name] = "is text"
+        else:
+            names.append(name)
+    if not names:
+        raise UsageError(f"{path} has no column of numbers that could be a rule. It has: {', '.join(columns.values)}.")
+    return names, skipped
+
+
+def _long(
+    path: Path, columns: Columns, fields: tuple[str, str, str], rules: Sequence[str] | None, anchor: str | None
+) -> RatingsFile:
+    example, rule, score = fields
+    ids, rows = _codes(columns.values[example])
+    found, places = _codes(columns.values[rule])
+    names = found if rules is None else list(rules)
+    for name in names:
+        if name not in found:
+            raise UnknownName(f"rule in {path}", name, found)
+    wanted = np.array([names.index(name) if name in names else -1 for name in found], dtype=np.int64)[places]
+    kept = wanted >= 0
+    cells = rows[kept] * len(names) + wanted[kept]
+    _, firsts, counts = np.unique(cells, return_index=True, return_counts=True)
+    if (counts > 1).any():
+        again = int(np.flatnonzero(kept)[firsts[np.argmax(counts > 1)]])
+        raise UsageError(
+            f"{path} rates example {ids[rows[again]]!r} on rule {found[places[again]]!r} more than once. "
+            "Keep one rater's ratings."
+        )
+    values = np.full((len(ids), len(names)), np.nan, dtype=np.float32)
+    status = np.full(values.shape, Status.not_applicable, dtype=np.uint8)
+    numbers, states = _numbers(columns.values[score])
+    if "status" in columns.values:
+        states = _named_states(_texts(columns.values["status"]), states)
+        numbers = np.where(states == Status.ok, numbers, np.nan)
+    values.ravel()[cells] = numbers[kept]
+    status.ravel()[cells] = states[kept]
+    grades = None
+    if anchor is not None:
+        grades = np.full(len(ids), np.nan)
+        grades[rows] = _grades(path, anchor, columns.values[anchor])
+    skipped = dict.fromkeys(columns.values.keys() - {*fields, "status", anchor}, "stands beside the ratings")
+    return RatingsFile(ids, names, values, status, grades, skipped, "long")
+
+
+def _codes(column: Column) -> tuple[list[str], Int64]:
+    """Distinct values in the order of their first appearance, and each row's place among them."""
+    texts = _texts(column)
+    place = {text: at for at, text in enumerate(dict.fromkeys(texts))}
+    return list(place), np.fromiter((place[text] for text in texts), dtype=np.int64, count=len(texts))
+
+
+def _texts(column: Column) -> list[str]:
+    if isinstance(column, np.ndarray):
+        return [str(int(value)) if value.is_integer() else str(value) for value in column.tolist()]
+    return ["" if value is None else str(value) for value in column]
+
+
+def _floats(column: Column) -> Float64:
+    if isinstance(column, np.ndarray):
+        return column
+    numbers = np.full(len(column), np.nan)
+    for row, value in enumerate(column):
+        try:
+            numbers[row] = math.nan if value is None else float(value)
+        except (TypeError, ValueError):
+            continue
+    return numbers
+
+
+def _numbers(column: Column) -> tuple[Float64, UInt8]:
+    """Numbers with their states: what is no number failed to parse, what is infinite is out of range."""
+    numbers = _floats(column)
+    status = np.where(np.isnan(numbers), Status.parse, Status.ok).astype(np.uint8)
+    status[np.isinf(numbers)] = Status.range
+    return np.where(np.isinf(numbers), np.nan, numbers), status
+
+
+def _named_states(texts: Sequence[str], states: UInt8) -> UInt8:
+    """A failure's own name where the file gives one that we know."""
+    known = {status.name: int(status) for status in Status}
+    named = np.array([known.get(text, -1) for text in texts])
+    return np.where(named > 0, named, states).astype(np.uint8)
+
+
+def _grades(path: Path, anchor: str, column: Column) -> Float64:
+    grades, _ = _numbers(column)
+    if np.isnan(grades).all():
+        raise UsageError(f"{path}: the anchor column {anchor!r} holds no numbers.")
+    return grades
