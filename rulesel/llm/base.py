@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
+
+import orjson
 
 from rulesel.digest import digest
 
@@ -58,6 +60,18 @@ class Completion:
     refusal: str | None = None
 
 
+def encode(completion: Completion) -> bytes:
+    """A completion as the bytes a ledger keeps."""
+    return orjson.dumps(completion)
+
+
+def decode(reply: bytes) -> Completion:
+    """The completion of a kept reply; it costs nothing."""
+    fields = orjson.loads(reply)
+    fields["logprobs"] = tuple(tuple((token, value) for token, value in top) for top in fields["logprobs"])
+    return Completion(**{**fields, "cost": 0.0})
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """One request that came to nothing after its retries: data, counted and reported, never raised.
@@ -65,10 +79,12 @@ class Failure:
     Attributes:
         kind: "timeout", "http", "refused", "empty" …: a name of `records.Status` where there is one.
         reason: one line, keys redacted.
+        maybe_paid: the server may have done the work (a time-out, half a body): what was reserved counts as spent.
     """
 
     kind: str
     reason: str
+    maybe_paid: bool = False
 
 
 class ChatModel(Protocol):
@@ -88,17 +104,69 @@ class ChatModel(Protocol):
         ...
 
 
-class Ledger(Protocol):
-    """What was asked and what it cost; implemented by the store, used around every paid call."""
+class Outcome(NamedTuple):
+    """What one attempt came to, in plain values.
 
-    def lookup(self, key: str) -> Completion | None:
+    Attributes:
+        status: "ok" or the failure's kind.
+        reason: one line for a failure, keys redacted.
+        reply: the encoded completion to keep, None for a failure.
+        prompt_tokens, cached_tokens, completion_tokens: as the server counted them; 0 if it did not say.
+        cost: dollars to book; None if the price is unknown.
+        attempts: number of this attempt at the request, from 1.
+        seconds: how long it took.
+    """
+
+    status: str
+    reason: str
+    reply: bytes | None
+    prompt_tokens: int
+    cached_tokens: int
+    completion_tokens: int
+    cost: float | None
+    attempts: int
+    seconds: float
+
+
+class Ledger(Protocol):
+    """What was asked and what it cost; implemented by the store, used around every paid call.
+
+    Every attempt that is sent is one reservation and one settlement. Nothing is sent before `commit` has made its
+    reservation durable, and nothing is handed out before `commit` has made its settlement durable.
+    """
+
+    def lookup(self, key: str) -> bytes | None:
         """The stored reply to that request, which then costs nothing."""
         ...
 
     def reserve(self, key: str, model: str, cost: float | None) -> None:
-        """Book the worst case before sending; raises BudgetReached. A crash leaves it booked as spent."""
+        """Book one request and its worst case before sending; raises BudgetReached.
+
+        A crash leaves it booked as spent. A cost of None says that the price is unknown.
+        """
         ...
 
-    def settle(self, key: str, result: Completion | Failure, *, attempts: int, seconds: float) -> None:
-        """Replace the reservation by what it came to, and keep a successful reply."""
+    def settle(self, key: str, outcome: Outcome) -> None:
+        """Replace the reservation by what it came to, and keep a reply."""
         ...
+
+    def commit(self) -> None:
+        """Make everything booked so far survive a kill."""
+        ...
+
+    def delivered(self, key: str) -> None:
+        """The reply was handed to whoever asked; it may be forgotten once they have kept what they made of it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """What the pipeline lends a rater or judge for one job.
+
+    Attributes:
+        secret: the store's secret, from which a document's nonce is derived.
+        chat: opens the named chat model, joined with the run's ledger, limits and budget.
+    """
+
+    secret: bytes
+    chat: Callable[[str], ChatModel]

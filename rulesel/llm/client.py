@@ -1,0 +1,233 @@
+"""A chat model over any backend: synchronous outside, one event loop in one thread inside, results in order."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+
+from rulesel.errors import ModelError
+from rulesel.llm.backend import Backend, Capability
+from rulesel.llm.base import ChatRequest, Completion, Failure, Ledger, decode
+from rulesel.llm.faults import Final, Retryable
+from rulesel.llm.prices import Price
+from rulesel.llm.sender import Job, Limits, Sender
+
+_HAND_OVER = 32
+"""Requests handed to the event loop at a time."""
+
+
+class _Slot(Job):
+    """A job in the caller's order: what became of it, and how its caller is woken."""
+
+    __slots__ = ("awaited", "done", "error", "ready", "result", "task")
+
+    def __init__(self, request: ChatRequest, key: str, ready: queue.SimpleQueue[None]) -> None:
+        super().__init__(request, key)
+        self.ready = ready
+        self.result: Completion | Failure | None = None
+        self.error: BaseException | None = None
+        self.task: asyncio.Task[None] | None = None
+        self.done = self.awaited = False
+
+    def finish(self, result: Completion | Failure | None, error: BaseException | None = None) -> None:
+        self.result, self.error, self.done = result, error, True
+        if self.awaited:
+            self.ready.put(None)
+
+    def wait(self) -> None:
+        self.awaited = True
+        while not self.done:
+            self.ready.get()
+
+
+class Client:
+    """A `ChatModel` with one layer of retries, limits, budget and cache."""
+
+    def __init__(
+        self,
+        model: str,
+        backend: Callable[[], Backend],
+        *,
+        ledger: Ledger | None = None,
+        price: Price | None = None,
+        limits: Limits | None = None,
+    ) -> None:
+        """Keep the parameters; nothing is imported, opened or sent.
+
+        Args:
+            model: identity of the model, without host and key.
+            backend: makes the backend, when the first request has to be sent.
+            ledger: what was asked and paid before; None remembers nothing.
+            price: dollars a token, None if unknown.
+            limits: how hard to ask.
+        """
+        self._id = model
+        self._make = backend
+        self._ledger = ledger
+        self._price = price
+        self._limits = limits or Limits()
+        self._window = max(4 * self._limits.concurrency, 2 * _HAND_OVER)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._backend: Backend | None = None
+        self._sender: Sender | None = None
+
+    @property
+    def id(self) -> str:
+        """Identity of the model."""
+        return self._id
+
+    @property
+    def price(self) -> Price | None:
+        """Dollars a token, None if unknown."""
+        return self._price
+
+    def complete(self, requests: Iterable[ChatRequest]) -> Iterator[Completion | Failure]:
+        """Yield one result a request, in order; requests are drawn at most a window ahead.
+
+        Leaving early, also by Ctrl-C, waits for what is under way and keeps it in the ledger; a second Ctrl-C does not.
+
+        Raises:
+            ModelError: no request to this model can succeed.
+            BudgetReached: the ledger allows no further request; what was under way is kept.
+        """
+        source, slots = iter(requests), deque[_Slot]()
+        ready: queue.SimpleQueue[None] = queue.SimpleQueue()
+        exhausted = False
+        try:
+            while True:
+                if not exhausted and len(slots) <= self._window - _HAND_OVER:
+                    exhausted = self._draw(source, slots, ready)
+                if not slots:
+                    return
+                slots[0].wait()
+                slot = slots.popleft()
+                if slot.error is not None:
+                    raise slot.error
+                assert slot.result is not None
+                if self._ledger is not None:
+                    self._ledger.delivered(slot.key)
+                yield slot.result
+        finally:
+            self._abandon([slot for slot in slots if not slot.done])
+
+    def probe(self, request: ChatRequest) -> Capability:
+        """What one request shows of the model; it goes past ledger and cache, and is sent again only in another form.
+
+        Raises:
+            ModelError: it failed, in one line.
+        """
+        loop = self._running()
+        try:
+            return asyncio.run_coroutine_threadsafe(self._probe(request), loop).result()
+        except (Retryable, Final) as fault:
+            raise ModelError(f"{self._id}: {fault.failure.reason}") from None
+
+    def close(self) -> None:
+        """Let go of connections and of the thread; harmless when called twice."""
+        loop, thread = self._loop, self._thread
+        if loop is None or thread is None:
+            return
+        self._loop = self._thread = None
+        asyncio.run_coroutine_threadsafe(self._shut(), loop).result(10.0)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10.0)
+        loop.close()
+        self._backend = self._sender = None
+
+    def _draw(self, source: Iterator[ChatRequest], slots: deque[_Slot], ready: queue.SimpleQueue[None]) -> bool:
+        """Fill the window; returns whether the source is exhausted."""
+        fresh: list[_Slot] = []
+        try:
+            while len(slots) < self._window:
+                request = next(source, None)
+                if request is None:
+                    return True
+                slot = _Slot(request, request.id(self._id), ready)
+                slots.append(slot)
+                reply = self._ledger.lookup(slot.key) if self._ledger is not None else None
+                if reply is not None:
+                    slot.finish(decode(reply))
+                    continue
+                fresh.append(slot)
+                if len(fresh) == _HAND_OVER:
+                    self._hand_over(fresh)
+                    fresh = []
+            return False
+        finally:
+            if fresh:
+                self._hand_over(fresh)
+
+    def _hand_over(self, slots: list[_Slot]) -> None:
+        self._running().call_soon_threadsafe(self._launch, slots)
+
+    def _abandon(self, slots: list[_Slot]) -> None:
+        if not slots or self._loop is None:
+            return
+        self._loop.call_soon_threadsafe(_drop, slots)
+        for slot in slots:
+            slot.wait()
+
+    def _running(self) -> asyncio.AbstractEventLoop:
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(target=self._loop.run_forever, name=f"chat {self._id}", daemon=True)
+            self._thread.start()
+        return self._loop
+
+    # what follows runs in the event loop
+
+    def _opened(self) -> tuple[Backend, Sender]:
+        if self._backend is None or self._sender is None:
+            self._backend = self._make()
+            self._sender = Sender(self._id, self._backend, self._ledger, self._price, self._limits)
+        return self._backend, self._sender
+
+    def _launch(self, slots: list[_Slot]) -> None:
+        loop = asyncio.get_running_loop()
+        for slot in slots:
+            slot.task = loop.create_task(self._serve(slot))
+
+    async def _serve(self, slot: _Slot) -> None:
+        try:
+            slot.finish(await self._opened()[1].answer(slot))
+        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
+            slot.finish(None, error)
+
+    async def _probe(self, request: ChatRequest) -> Capability:
+        backend, _ = self._opened()
+        began = time.perf_counter()
+        completion = await _send_in_some_form(backend, request)
+        seconds = time.perf_counter() - began
+        alternatives = max((len(token) for token in completion.logprobs), default=0)
+        counted = completion.prompt_tokens > 0
+        return Capability(alternatives, counted, await backend.context(), seconds, completion.text)
+
+    async def _shut(self) -> None:
+        tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._backend is not None:
+            await self._backend.close()
+
+
+async def _send_in_some_form(backend: Backend, request: ChatRequest) -> Completion:
+    for _ in range(7):
+        try:
+            return await backend.send(request)
+        except Retryable as fault:
+            if fault.retry_after != 0.0 or fault.throttled:  # otherwise the backend knows a simpler form
+                raise
+    return await backend.send(request)
+
+
+def _drop(slots: list[_Slot]) -> None:
+    for slot in slots:
+        slot.dropped = True
+        if slot.task is not None and not slot.sent:
+            slot.task.cancel()

@@ -1,0 +1,138 @@
+"""Any server that speaks OpenAI's chat completions."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any, Protocol
+
+from pydantic import BaseModel, ValidationError
+
+from rulesel.llm.base import ChatRequest, Completion, Failure
+from rulesel.llm.faults import Final, Misunderstood, Retryable, refusal
+from rulesel.llm.http import Reply
+from rulesel.llm.redact import one_line
+from rulesel.llm.wire import Dialect, payload, read
+
+log = logging.getLogger(__name__)
+
+
+class Transport(Protocol):
+    """Carries JSON to a server and brings back whatever it says; raises Retryable where nothing comes."""
+
+    async def chat(self, payload: dict[str, Any]) -> Reply:
+        """Ask for a chat completion."""
+        ...
+
+    async def models(self) -> Reply:
+        """Ask for the list of models."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        ...
+
+
+class Endpoint:
+    """A model behind an address."""
+
+    def __init__(self, model: str, transport: Transport) -> None:
+        """Keep the parameters; nothing is sent.
+
+        Args:
+            model: name the server knows it by.
+            transport: `http.Http` or `sdk.Sdk`.
+        """
+        self._model = model
+        self._transport = transport
+        self._dialect = Dialect()
+        self._names = ServedNames(model)
+        self._understood = False
+        self._first = asyncio.Lock()
+
+    async def send(self, request: ChatRequest) -> Completion:
+        """Ask once; raises as `Backend.send` says.
+
+        Until the server has taken a request, they go one at a time: what it does not understand is found out once.
+        """
+        if self._understood:
+            return await self._once(request)
+        async with self._first:
+            return await self._once(request)
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self._transport.close()
+
+    async def _once(self, request: ChatRequest) -> Completion:
+        dialect = self._dialect
+        reply = await self._transport.chat(payload(request, self._model, dialect))
+        if reply.status != 200:
+            error = refusal(reply.status, reply.headers, reply.body, model=self._model)
+            if isinstance(error, Misunderstood):
+                error = self._concede(dialect, request, error)
+            else:
+                self._understood = True
+            raise error
+        self._understood = True
+        completion, served = read(reply.body)
+        if served is not None and not self._names.accept(served):
+            line = f"answered by {one_line(served)!r} in place of {self._model!r}"
+            raise Retryable(Failure("http", line, maybe_paid=True), retry_after=0.0)
+        return completion
+
+    def _concede(self, used: Dialect, request: ChatRequest, error: Misunderstood) -> Exception:
+        simpler = used.concede(request, error.message)
+        if simpler is None:
+            self._understood = True
+            return Final(Failure("http", f"{error.status}: {error.message}"))
+        if self._dialect == used:
+            self._dialect = simpler
+            log.warning("%s: %s; going on with %s", self._model, error.message, simpler)
+        return Retryable(Failure("http", f"{error.status}: {error.message}"), retry_after=0.0)
+
+    async def context(self) -> int | None:
+        """Most tokens of a request, where the server's list of models says so (vLLM does)."""
+        try:
+            reply = await self._transport.models()
+            models = _Models.model_validate_json(reply.body).data
+        except (Retryable, ValidationError):
+            return None
+        return next((model.max_model_len for model in models if model.id == self._model), None)
+
+
+class _Model(BaseModel):
+    id: str
+    max_model_len: int | None = None
+
+
+class _Models(BaseModel):
+    data: list[_Model]
+
+
+class ServedNames:
+    """Tells whether an answer comes from the model that was asked.
+
+    A name that contains the asked one, or is contained in it, is the same model ("gpt-4o-2024-08-06", "llama3:latest").
+    Another name is an alias only if the server gives the same one three times in a row and never the asked one.
+    """
+
+    TIMES = 3
+
+    def __init__(self, asked: str) -> None:
+        self._asked = asked.rpartition("/")[2].lower()
+        self._alias = ""
+        self._seen = 0
+        self._fits = False
+
+    def accept(self, served: str) -> bool:
+        """Whether an answer under this name is one of the model's."""
+        name = served.rpartition("/")[2].lower()
+        if name and (name in self._asked or self._asked in name):
+            self._fits = True
+            return True
+        if self._fits:
+            return False
+        self._seen = self._seen + 1 if name == self._alias else 1
+        self._alias = name
+        return self._seen >= self.TIMES

@@ -1,0 +1,166 @@
+"""From an answer to a number: the expectation over label tokens, a digit, or a number on the first line.
+
+The expectation of the judgment distribution beats its mode (arXiv 2303.16634; arXiv 2503.03064). It is taken over the
+labels only, and the probability they hold together is kept, because a model that wanted to say something else shows in
+nothing but that mass.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from rulesel.llm.base import Completion
+from rulesel.records import Status
+
+DIGITS = {str(digit): float(digit) for digit in range(6)}
+"""The labels of a rating and what each is worth."""
+
+LOW_MASS = 0.5
+"""Below this share of the probability on the labels, an answer is no rating."""
+
+_REFUSAL = re.compile(
+    r"(?i)^\W*(i['’]?m (very |so )?sorry|sorry,|i (can(no|['’])t|am unable|won['’]t|must decline)|as an ai\b|unfortunately, i)"
+)
+_NUMBER = r"[-+]?(?:\d+(?:[.,]\d+)?|[.,]\d+)"
+_LABELLED = re.compile(
+    rf"(?i)(?:\b(?:score|rating|grade)\b\s*(?:is|[:=\-–])?\s*)?({_NUMBER})(?:\s*(?:/|out of)\s*({_NUMBER}))?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What an answer says.
+
+    Attributes:
+        status: ok, or why there is no number.
+        value: on the labels' own scale; NaN unless ok.
+        mass: probability on the labels, None where the server gave no log-probabilities.
+        sampled: the number is the sampled answer, not an expectation.
+        reason: the raw answer or the server's words, empty if ok.
+    """
+
+    status: Status
+    value: float = math.nan
+    mass: float | None = None
+    sampled: bool = False
+    reason: str = ""
+
+
+def expectation(top: Sequence[tuple[str, float]], labels: Mapping[str, float]) -> tuple[float, float]:
+    """Mean of the labels' values under one token's alternatives, and the probability the labels hold.
+
+    Args:
+        top: (token text, natural-log probability); variants such as " 4" and "4" add up.
+        labels: what each label is worth.
+
+    Returns:
+        (mean over the labels, NaN if none has any probability; mass in [0, 1]).
+
+    Raises:
+        ValueError: the alternatives are no probabilities (above 0, not a number, or adding up to more than 1).
+    """
+    mass = total = 0.0
+    for token, logprob in top:
+        worth = labels.get(_bare(token))
+        if math.isnan(logprob) or logprob > 1e-3:
+            raise ValueError(f"log-probability {logprob} of {token!r}")
+        if worth is not None:
+            p = math.exp(logprob)
+            mass += p
+            total += p * worth
+    if mass > 1.01:
+        raise ValueError(f"probabilities of the labels add up to {mass:.3f}")
+    return (total / mass if mass > 0 else math.nan), min(mass, 1.0)
+
+
+def read_label(answer: Completion, labels: Mapping[str, float] = DIGITS) -> Reading:
+    """Read one label: the expectation where log-probabilities came, else the sampled label.
+
+    Nothing but a bare label counts: the first digit in a sentence may be one the document asked for.
+
+    Args:
+        answer: the model's answer.
+        labels: single tokens and what each is worth.
+    """
+    text = answer.text.strip()
+    if answer.refusal or answer.finish == "content_filter":
+        return Reading(Status.refused, reason=answer.refusal or answer.text or answer.finish)
+    top = next((token for token in answer.logprobs if not _blank(token)), None)
+    if top:
+        try:
+            value, mass = expectation(top, labels)
+        except ValueError as error:
+            return Reading(Status.parse, reason=f"{answer.text!r}: {error}")
+        if mass >= LOW_MASS:
+            return Reading(Status.ok, value, mass)
+        if text not in labels or mass > 0:
+            return Reading(_no_label(answer, labels, Status.low_mass), mass=mass, reason=answer.text)
+    if text in labels:
+        return Reading(Status.ok, labels[text], sampled=True)
+    return Reading(_no_label(answer, labels, Status.parse), reason=answer.text)
+
+
+def _bare(token: str) -> str:
+    """A token's text without white space, also where a server writes it as its tokenizer does."""
+    return token.strip(" \t\r\n▁Ġ")
+
+
+def _blank(alternatives: Sequence[tuple[str, float]]) -> bool:
+    """Whether a token is most likely white space, which some tokenizers put before a digit."""
+    return not alternatives or not _bare(max(alternatives, key=lambda pair: pair[1])[0])
+
+
+def _no_label(answer: Completion, labels: Mapping[str, float], otherwise: Status) -> Status:
+    text = answer.text.strip()
+    if _REFUSAL.match(text):
+        return Status.refused
+    if re.fullmatch(_NUMBER, text) and text not in labels:
+        return Status.range
+    if not text and answer.finish == "length":
+        return Status.cut_answer
+    return Status.parse if not text else otherwise
+
+
+def read_number(answer: Completion, low: float, high: float) -> Reading:
+    """Read a number that stands on the first line, with whatever explanation below it.
+
+    Takes "4.5", "4,5", "Score: 4.5", "**4/5**", "9 out of 10" (rescaled to `high`); anything with two different
+    numbers, or none, or one outside [low, high], is a failure with the raw answer as its reason.
+
+    Args:
+        answer: the model's answer.
+        low: lowest grade.
+        high: highest grade.
+    """
+    if answer.refusal or answer.finish == "content_filter":
+        return Reading(Status.refused, reason=answer.refusal or answer.text or answer.finish)
+    lines = [line.strip(" \t*_`#>|~") for line in answer.text.splitlines()]
+    lines = [line for line in lines if line]
+    if not lines:
+        cut = answer.finish == "length"
+        return Reading(Status.cut_answer if cut else Status.parse, reason=answer.text[:40] or "an empty answer")
+    found = _only_number(lines[0], high)
+    if found is None:
+        labelled = [line for line in lines if re.match(r"(?i)\W*(score|rating|grade)\b", line)]
+        found = _only_number(labelled[0], high) if labelled else None
+    if found is None:
+        return Reading(Status.refused if _REFUSAL.match(lines[0]) else Status.parse, reason=answer.text)
+    if not low <= found <= high:
+        return Reading(Status.range, reason=answer.text)
+    return Reading(Status.ok, found, sampled=True)
+
+
+def _only_number(line: str, high: float) -> float | None:
+    """The number a line consists of; None if there is none, another word beside it, or two that disagree."""
+    bare = line.replace("*", "").replace("_", "").replace("`", "")
+    match = _LABELLED.match(bare)
+    if not match or not re.match(r"\s*(?:$|[.:;,)\-–—])(?!.*\d)", bare[match.end() :]):
+        return None
+    value = float(match[1].replace(",", "."))
+    if match[2] is None:
+        return value
+    of = float(match[2].replace(",", "."))
+    return value if of == high else (value / of * high if of > 0 else None)

@@ -1,0 +1,123 @@
+"""How models are named, and the client behind each name.
+
+`http://host:port/v1#model` any OpenAI-compatible server · `openai/…` OpenAI · `fake:…` scripted · any other
+`provider/model` through litellm. Keys come from the environment alone.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import urllib.request
+from collections.abc import Callable, Mapping
+from urllib.parse import urlsplit
+
+from rulesel.errors import UsageError
+from rulesel.llm.backend import Backend
+from rulesel.llm.base import Ledger
+from rulesel.llm.client import Client
+from rulesel.llm.endpoint import Endpoint
+from rulesel.llm.fake import Fake
+from rulesel.llm.http import Http
+from rulesel.llm.litellm import LiteLLM
+from rulesel.llm.prices import Price, find_price
+from rulesel.llm.sdk import Sdk
+from rulesel.llm.sender import Limits
+
+OPENAI = "https://api.openai.com/v1"
+OWN_KEY = "RULESEL_API_KEY"
+"""Environment variable with the key for servers named by address."""
+
+
+def open_chat(
+    name: str,
+    *,
+    ledger: Ledger | None = None,
+    prices: Mapping[str, Price] | None = None,
+    limits: Limits | None = None,
+    lean: bool = False,
+) -> Client:
+    """The client of a named model. Nothing is imported, opened or sent before its first request.
+
+    Args:
+        name: see the module.
+        ledger: what was asked and paid before, and the budget.
+        prices: the user's own, by name or identity.
+        limits: how hard to ask.
+        lean: speak HTTP through our own small client where that is possible; for many short requests.
+
+    Raises:
+        UsageError: it names no model.
+    """
+    limits = limits or Limits()
+    identity = model_id(name)
+    return Client(
+        identity,
+        _backend(name, identity, limits, lean=lean),
+        ledger=ledger,
+        price=find_price(name, identity, prices or {}),
+        limits=limits,
+    )
+
+
+def model_id(name: str) -> str:
+    """Identity of a named model: what makes its answers its own, whatever host serves it.
+
+    Raises:
+        UsageError: it names no model, or holds a key.
+    """
+    if name.startswith(("http://", "https://")):
+        parts = urlsplit(name)
+        if parts.username or parts.password or parts.query:
+            raise UsageError(f"A model's address holds no key: put it into the environment as {OWN_KEY}.")
+        if not parts.hostname or not parts.fragment:
+            raise UsageError(f"{name!r} names no model: write http://host:port/v1#model.")
+        return parts.fragment
+    provider, _, model = name.partition("/")
+    if name.startswith("fake:") and len(name) > len("fake:"):
+        return name
+    if not provider or not model:
+        raise UsageError(
+            f"{name!r} names no model. Known forms: http://host:port/v1#model, openai/gpt-4.1, provider/model, "
+            "vllm:PATH, signals."
+        )
+    return name
+
+
+def _backend(name: str, identity: str, limits: Limits, *, lean: bool) -> Callable[[], Backend]:
+    if name.startswith("fake:"):
+        return lambda: Fake.named(name)
+    if name.startswith(("http://", "https://")):
+        base, model = name.partition("#")[0], identity
+        key = _key(base)
+    elif name.startswith("openai/"):
+        base, model = os.environ.get("OPENAI_BASE_URL") or OPENAI, name.partition("/")[2]
+        key = os.environ.get("OPENAI_API_KEY")
+    else:
+        return lambda: LiteLLM(name, limits.seconds)
+    direct = lean and not _proxied(base)
+    return lambda: Endpoint(model, (Http if direct else Sdk)(base, key, limits.seconds))
+
+
+def _key(base: str) -> str | None:
+    """The key for a server named by address; OpenAI's goes only to OpenAI, OPENAI_BASE_URL's host and this machine."""
+    host = urlsplit(base).hostname
+    trusted = {urlsplit(OPENAI).hostname, urlsplit(os.environ.get("OPENAI_BASE_URL", "")).hostname}
+    if os.environ.get(OWN_KEY):
+        return os.environ[OWN_KEY]
+    return (os.environ.get("OPENAI_API_KEY") if host in trusted or _loopback(host) else None) or None
+
+
+def _loopback(host: str | None) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
+
+
+def _proxied(base: str) -> bool:
+    parts = urlsplit(base)
+    host = parts.hostname or ""
+    return not _loopback(host) and parts.scheme in urllib.request.getproxies() and not urllib.request.proxy_bypass(host)

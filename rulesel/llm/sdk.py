@@ -1,0 +1,82 @@
+"""The openai client as a transport: TLS by the system's trust store, proxies, and all the rest of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from rulesel.errors import ModelError
+from rulesel.llm.base import Failure
+from rulesel.llm.faults import Retryable
+from rulesel.llm.http import CONNECT_SECONDS, Reply
+from rulesel.llm.redact import one_line
+
+if TYPE_CHECKING:
+    import openai
+
+
+class Sdk:
+    """Sends each request once; its own retries are off."""
+
+    def __init__(self, base: str, key: str | None, seconds: float) -> None:
+        """Keep the parameters; the client is made on first use.
+
+        Args:
+            base: address up to and including "/v1".
+            key: bearer token; None where the server wants none.
+            seconds: longest wait for one answer.
+        """
+        self._base, self._key, self._seconds = base, key, seconds
+        self._made: openai.AsyncOpenAI | None = None
+
+    async def chat(self, payload: dict[str, Any]) -> Reply:
+        """Ask for a chat completion; whatever status comes back is returned, a missing answer raises Retryable."""
+        return await self._exchange(lambda: self._client().chat.completions.with_raw_response.create(**payload))
+
+    async def models(self) -> Reply:
+        """Ask for the list of models; as `chat`."""
+        return await self._exchange(lambda: self._client().models.with_raw_response.list())
+
+    async def close(self) -> None:
+        """Close the client's connections."""
+        if self._made is not None:
+            await self._made.close()
+
+    async def _exchange(self, ask: Callable[[], Awaitable[Any]]) -> Reply:
+        import openai
+
+        try:
+            async with asyncio.timeout(self._seconds + CONNECT_SECONDS):  # also bounds a body that drips
+                raw = await ask()
+        except openai.APIStatusError as error:
+            return Reply(error.status_code, _lower(error.response.headers), bytes(error.response.content))
+        except (openai.APITimeoutError, TimeoutError) as error:
+            raise Retryable(Failure("timeout", f"no answer in {self._seconds:g} s", maybe_paid=True)) from error
+        except openai.APIConnectionError as error:
+            cause = error.__cause__ or error
+            if "CERTIFICATE_VERIFY_FAILED" in str(cause):
+                line = f"{self._base}: {one_line(str(cause))} (SSL_CERT_FILE names other authorities)"
+                raise ModelError(line) from error
+            if type(cause).__name__.startswith("Connect"):
+                line = f"no connection to {self._base}: {one_line(str(cause))}"
+                raise Retryable(Failure("http", line), unreachable=True) from error
+            line = f"connection broke: {one_line(str(cause))}"
+            raise Retryable(Failure("http", line, maybe_paid=True)) from error
+        return Reply(raw.status_code, _lower(raw.headers), bytes(raw.content))
+
+    def _client(self) -> openai.AsyncOpenAI:
+        if self._made is None:
+            import openai
+
+            self._made = openai.AsyncOpenAI(
+                base_url=self._base,
+                api_key=self._key or "none",
+                max_retries=0,
+                timeout=openai.Timeout(self._seconds, connect=CONNECT_SECONDS),
+            )
+        return self._made
+
+
+def _lower(headers: Any) -> dict[str, str]:  # noqa: ANN401 - httpx or httpx2 headers
+    return {str(name).lower(): str(value) for name, value in headers.items()}
