@@ -180,6 +180,11 @@ def moments(ratings: npt.NDArray[np.floating] | Iterable[npt.ArrayLike]) -> Mome
     return total
 
 
+def noise_edge(columns: int, rows: int) -> float:
+    """Largest correlation eigenvalue of unrelated columns, (1 + sqrt(columns / rows))^2 (Marchenko, Pastur 1967)."""
+    return float((1 + np.sqrt(columns / max(rows, 1))) ** 2)
+
+
 def nearest_correlation(correlation: Floats, max_clipped: float = MAX_CLIPPED) -> tuple[Floats, float]:
     """Clip negative eigenvalues at zero and rescale to a unit diagonal.
 

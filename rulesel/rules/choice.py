@@ -45,6 +45,10 @@ class RuleChoice:
     """Rows the choice was made on."""
     relevance: Floats
     """Estimated correlation of each rule with quality, shape (R,); 0 for a rule dropped before it was measured."""
+    trust: Floats
+    """Reliability where given, else the share of variance in common with other rules (to a power), shape (R,)."""
+    evidence: float
+    """How far relevance is known rather than guessed, in [0, 1]: its weight in q."""
     reliability: Floats
     """As given, NaN where unknown, shape (R,)."""
     mean: Floats

@@ -14,8 +14,9 @@ import numpy.typing as npt
 
 from rulesel.algorithms.dpp import log_det
 from rulesel.algorithms.kdpp import KDpp
+from rulesel.algorithms.moments import noise_edge
 from rulesel.rules.choice import RuleChoice
-from rulesel.rules.how_many import automatic, noise_edge, residual_variance, suggest
+from rulesel.rules.how_many import automatic, residual_variance, suggest
 from rulesel.rules.methods import Method, pick
 from rulesel.rules.offer import Offer, Request, offer, offer_as_published, standardised
 from rulesel.rules.weights import WeightKind, aggregation_weights
@@ -152,6 +153,8 @@ def _report(
         names=[str(name) for name in request.ids],
         examples=len(ratings),
         relevance=on_offer.relevance,
+        trust=on_offer.trust,
+        evidence=on_offer.evidence,
         reliability=reliability,
         mean=on_offer.sums.mean,
         sd=on_offer.sums.sd,

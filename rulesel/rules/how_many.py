@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rulesel.algorithms.dpp import greedy_map
+from rulesel.algorithms.moments import noise_edge
 
 Floats = npt.NDArray[np.float64]
 
@@ -20,11 +21,6 @@ LEAST = 3
 
 CAP = 15
 """Most rules suggested: every further one is a call for each example of the corpus."""
-
-
-def noise_edge(rules: int, examples: int) -> float:
-    """Largest correlation eigenvalue of unrelated rules, (1 + sqrt(R / n))^2 (Marchenko and Pastur 1967)."""
-    return float((1 + np.sqrt(rules / max(examples, 1))) ** 2)
 
 
 def suggest(C: Floats, q: Floats, examples: int) -> dict[str, int]:

@@ -39,6 +39,8 @@ class Offer:
     live: Bools
     sign: Floats
     relevance: Floats
+    trust: Floats
+    evidence: float
     q: Floats
     dropped: dict[int, str]
     warnings: list[str]
@@ -53,7 +55,8 @@ def offer_as_published(S: npt.NDArray[np.floating], request: Request) -> Offer:
     dropped.update((j, "forbidden") for j in request.forbidden)
     live = _without(sums.columns, dropped)
     ones = np.where(live, 1.0, 0.0)
-    return Offer(sums, sums.correlation(), 0.0, live, np.ones(len(live)), np.zeros(len(live)), ones, dropped, [])
+    plain, unknown = np.ones(len(live)), np.zeros(len(live))
+    return Offer(sums, sums.correlation(), 0.0, live, plain, unknown, unknown, 0.0, ones, dropped, [])
 
 
 def offer(S: npt.NDArray[np.floating], request: Request) -> Offer:
@@ -70,16 +73,17 @@ def offer(S: npt.NDArray[np.floating], request: Request) -> Offer:
     live = _without(sums.columns, dropped)
     C, clipped = _correlations(sums, live, notes)
 
-    target = _anchored(S, request, sums, C, live, notes)
+    anchored = _anchored(S, request, sums, C, live, notes)
     negative = np.isin(np.arange(len(live)), request.negative)
-    sign, turned = filters.reversed_rules(C, live, negative, target)
+    sign, turned = filters.reversed_rules(C, live, negative, None if anchored is None else anchored[0])
     dropped.update({j: why for j, why in turned.items() if j not in request.required})
     live = _without(sums.columns, dropped)
 
     oriented = C * np.outer(sign, sign)
-    relevance = worth.relevance_from_rules(oriented, live) if target is None else sign * target
-    relevance = np.where(live, relevance, 0.0)
-    q = np.where(live, _value(request, relevance, sums, columns), 0.0)
+    value = _worth(
+        request, sums, columns, oriented, live, None if anchored is None else (sign * anchored[0], sign * anchored[1])
+    )
+    q = np.where(live, _priced(request, value.q), 0.0)
     first = sorted(np.flatnonzero(live).tolist(), key=lambda j: (j not in request.required, -q[j], request.ids[j]))
     for j, (twin, c) in filters.duplicates(oriented, first).items():
         dropped[j] = f"repeats rule {request.ids[twin]} (r = {c:.3f}), which is worth at least as much"
@@ -87,7 +91,8 @@ def offer(S: npt.NDArray[np.floating], request: Request) -> Offer:
         if j in dropped:
             raise ValueError(f"Rule {request.ids[j]} is required but cannot be used: {dropped[j]}.")
     live = _without(sums.columns, dropped)
-    return Offer(sums, C, clipped, live, sign, relevance, np.where(live, q, 0.0), dropped, notes)
+    q = np.where(live, q, 0.0)
+    return Offer(sums, C, clipped, live, sign, value.relevance, value.trust, value.evidence, q, dropped, notes)
 
 
 def _without(count: int, dropped: dict[int, str]) -> Bools:
@@ -119,8 +124,8 @@ def _correlations(sums: Moments, live: Bools, notes: list[str]) -> tuple[Floats,
 
 def _anchored(
     S: npt.NDArray[np.floating], request: Request, sums: Moments, C: Floats, live: Bools, notes: list[str]
-) -> Floats | None:
-    """Relevance of each rule by the anchor, shape (R,); None without a usable one."""
+) -> tuple[Floats, Floats] | None:
+    """Relevance of each rule by the anchor, and its own correlation with it; None without a usable anchor."""
     if request.anchor is None:
         return None
     rows = np.flatnonzero(~np.isnan(request.anchor))
@@ -137,13 +142,34 @@ def standardised(S: npt.NDArray[np.floating], sums: Moments) -> Floats:
     return np.asarray((S - sums.mean) / sd)
 
 
-def _value(request: Request, relevance: Floats, sums: Moments, columns: filters.Columns) -> Floats:
-    if request.q is not None:
-        return request.q
+def _worth(
+    request: Request,
+    sums: Moments,
+    columns: filters.Columns,
+    C: Floats,
+    live: Bools,
+    anchored: tuple[Floats, Floats] | None,
+) -> worth.Worth:
     with np.errstate(invalid="ignore", divide="ignore"):
         spread = np.nan_to_num(2 * sums.sd / (columns.high - columns.low))
+    common, evidence = np.zeros(len(C)), 1.0
+    if live.any():
+        common[live], evidence = worth.common_factors(C[np.ix_(live, live)], sums.rows)
+    guess = worth.relevance_from_rules(C, live)
+    relevance = guess
+    if anchored is not None:
+        relevance, own = anchored
+        grades = int((~np.isnan(request.anchor)).sum()) if request.anchor is not None else 0
+        evidence = 1 - (1 - evidence) * (1 - worth.anchor_evidence(own[live], guess[live], grades))
     trust = request.reliability
-    if trust is not None:
+    if trust is None or np.isnan(trust).all():
+        trust = np.maximum(common, worth.FLOOR) ** (1 - evidence)
+    else:
         trust = np.where(np.isnan(trust), np.nanmedian(trust), trust)
-    q = worth.worth(relevance, trust, spread)
+    return worth.Worth(np.where(live, relevance, 0.0), trust, spread, evidence)
+
+
+def _priced(request: Request, q: Floats) -> Floats:
+    """The caller's own worth where given, and q^2 per unit of price where there are prices."""
+    q = q if request.q is None else request.q
     return q if request.costs is None else q * np.sqrt(request.costs.mean() / request.costs)
