@@ -62,11 +62,14 @@ class Database:
         """The whole result as an Arrow table."""
         return self.con.sql(query, params=list(parameters)).to_arrow_table()
 
-    def insert(self, table: str, rows: pa.Table) -> None:
-        """Append an Arrow table whose columns are named as the table's."""
+    def insert(self, table: str, rows: pa.Table, constant: dict[str, int] | None = None) -> None:
+        """Append an Arrow table whose columns are named as the table's; `constant` columns are the same in every row."""
+        fixed = "".join(
+            f", {value} AS {name}" for name, value in (constant or {}).items() if name not in rows.column_names
+        )
         self.con.register("incoming_rows", rows)
         try:
-            self.con.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming_rows")
+            self.con.execute(f"INSERT INTO {table} BY NAME SELECT *{fixed} FROM incoming_rows")
         finally:
             self.con.unregister("incoming_rows")
 

@@ -6,11 +6,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from rulesel.records import Float32, Int64, Ratings, Status, UInt8
 from rulesel.store.database import Database
 from rulesel.store.schema import STAGES
+
+SPARSE = 8
+"""A scope that holds less than one in this many of the contents it spans is looked up by a join."""
 
 UNRATED = 255
 """Status of a cell that nobody has rated yet."""
@@ -41,13 +45,10 @@ class RatingTable:
         Counting a content's ratings settles nearly all of them; only the partly rated are looked at cell by cell.
         """
         contents = np.unique(contents)
-        table = self._scoped(
-            contents,
-            "SELECT r.content, count(*) AS n FROM ratings r SEMI JOIN scope s ON r.content = s.content "
-            f"WHERE r.rater = {int(rater)} AND r.rule IN ({_numbers(rules)}) GROUP BY r.content",
-        )
         count = np.zeros(len(contents), dtype=np.int64)
-        count[np.searchsorted(contents, table.column(0).to_numpy())] = table.column(1).to_numpy()
+        for found in self._stream(contents, rules, rater, "content, count(*)::INTEGER AS n", "GROUP BY content"):
+            at, here = _positions(contents, found.column(0).to_numpy())
+            count[at] = found.column(1).to_numpy()[here]
         blocks = [Cells(contents[count == 0], tuple(rules))] if (count == 0).any() else []
         partial = contents[(count > 0) & (count < len(rules))]
         return blocks + self._partly(partial, rules, rater)
@@ -56,12 +57,12 @@ class RatingTable:
         if not len(contents):
             return []
         lacking = self.matrix(contents, rules, rater)[1] == UNRATED
-        patterns, which = np.unique(lacking, axis=0, return_inverse=True)
+        packed = np.packbits(lacking, axis=1)
+        keys = packed.view(f"V{packed.shape[1]}").reshape(-1) if packed.shape[1] > 8 else _as_words(packed)
+        _, first, which = np.unique(keys, return_index=True, return_inverse=True)
         return [
-            Cells(
-                contents[which.reshape(-1) == i], tuple(r for r, absent in zip(rules, pattern, strict=True) if absent)
-            )
-            for i, pattern in enumerate(patterns)
+            Cells(contents[which == i], tuple(r for r, absent in zip(rules, lacking[row], strict=True) if absent))
+            for i, row in enumerate(first.tolist())
         ]
 
     def add(self, contents: Int64, rules: Sequence[int], rater: int, stage: str, ratings: Ratings) -> None:
@@ -75,22 +76,20 @@ class RatingTable:
             ratings: (n, R).
         """
         n, width = ratings.values.shape
-        table = pa.table(
-            {
-                "content": np.repeat(contents, width),
-                "rule": np.tile(np.asarray(rules, dtype=np.int32), n),
-                "rater": np.full(n * width, rater, dtype=np.int32),
-                "stage": np.full(n * width, STAGES.index(stage), dtype=np.uint8),
-                "value": pa.array(ratings.values.ravel(), from_pandas=True),
-                "status": ratings.status.ravel(),
-                "flags": ratings.flags.ravel(),
-                "mass": pa.nulls(n * width, pa.float32())
-                if ratings.mass is None
-                else pa.array(ratings.mass.ravel(), from_pandas=True),
-            }
-        )
+        failed = ratings.status.ravel() != Status.ok
+        columns = {
+            "content": np.repeat(contents, width),
+            "rule": np.tile(np.asarray(rules, dtype=np.int32), n),
+            "value": pa.array(ratings.values.ravel(), mask=failed if failed.any() else None),
+            "status": ratings.status.ravel(),
+        }
+        if ratings.flags.any():
+            columns["flags"] = ratings.flags.ravel()
+        if ratings.mass is not None:
+            columns["mass"] = pa.array(ratings.mass.ravel(), from_pandas=True)
+        constant = {"rater": int(rater), "stage": STAGES.index(stage), "flags": 0}
         with self._db.transaction():
-            self._db.insert("ratings", table)
+            self._db.insert("ratings", pa.table(columns), constant)
             if ratings.reasons:
                 cells = list(ratings.reasons)
                 self._db.insert(
@@ -114,16 +113,15 @@ class RatingTable:
         distinct, back = np.unique(contents, return_inverse=True)
         values = np.full((len(distinct), len(rules)), np.nan, dtype=np.float32)
         status = np.full((len(distinct), len(rules)), UNRATED, dtype=np.uint8)
-        column = {rule: j for j, rule in enumerate(rules)}
-        for rule in rules:  # a rule at a time bounds memory to one column
-            table = self._scoped(
-                distinct,
-                "SELECT r.content, r.value, r.status FROM ratings r SEMI JOIN scope s ON r.content = s.content "
-                f"WHERE r.rater = {int(rater)} AND r.rule = {int(rule)}",
-            )
-            at = np.searchsorted(distinct, table.column(0).to_numpy())
-            values[at, column[rule]] = table.column(1).to_numpy()
-            status[at, column[rule]] = table.column(2).to_numpy()
+        column = np.zeros(max(rules, default=0) + 1, dtype=np.int64)
+        column[list(rules)] = np.arange(len(rules))
+        for found in self._stream(distinct, rules, rater, "content, rule, value, status"):
+            at, here = _positions(distinct, found.column(0).to_numpy())
+            to = column[found.column(1).to_numpy()[here]]
+            values[at, to] = found.column(2).to_numpy(zero_copy_only=False)[here]
+            status[at, to] = found.column(3).to_numpy()[here]
+        if len(back) == len(distinct) and (contents == distinct).all():
+            return values, status
         return values[back], status[back]
 
     def failures(self, rater: int, rules: Sequence[int]) -> dict[str, int]:
@@ -164,18 +162,46 @@ class RatingTable:
             "GROUP BY e.example_id, e.row"
         )
 
-    def _scoped(self, contents: Int64, query: str) -> pa.Table:
-        self._db.con.register("scope", pa.table({"content": contents}))
-        try:
-            return self._db.arrow(query)
-        finally:
-            self._db.con.unregister("scope")
-
     def blocks(self, cells: Sequence[Cells], size: int) -> Iterator[Cells]:
         """The same cells in blocks of at most `size` contents."""
         for block in cells:
             for start in range(0, len(block.contents), size):
                 yield Cells(block.contents[start : start + size], block.rules)
+
+    def _stream(
+        self, contents: Int64, rules: Sequence[int], rater: int, columns: str, tail: str = ""
+    ) -> Iterator[pa.RecordBatch]:
+        """Columns of the ratings of these contents (ascending), a million rows at a time; others may come along."""
+        if not len(contents):
+            return
+        low, high = int(contents[0]), int(contents[-1])
+        where = f"rater = {int(rater)} AND rule IN ({_numbers(rules)}) AND content BETWEEN {low} AND {high}"
+        few = len(contents) < (high - low + 1) / SPARSE
+        if few:  # a join pays only where it keeps little
+            self._db.con.register("scope", pa.table({"content": contents}))
+            where += " AND content IN (SELECT content FROM scope)"
+        try:
+            yield from self._db.con.sql(f"SELECT {columns} FROM ratings WHERE {where} {tail}").to_arrow_reader(
+                1_000_000
+            )
+        finally:
+            if few:
+                self._db.con.unregister("scope")
+
+
+def _positions(contents: Int64, found: Int64) -> tuple[Int64, npt.NDArray[np.bool_]]:
+    """Where each found content stands among the wanted ones, and which of the found are wanted at all."""
+    if len(contents) == contents[-1] - contents[0] + 1:  # a run of numbers needs no search
+        return found - contents[0], np.ones(len(found), dtype=bool)
+    at = np.searchsorted(contents, found)
+    here = contents[at] == found
+    return at[here], here
+
+
+def _as_words(packed: UInt8) -> npt.NDArray[np.uint64]:
+    padded = np.zeros((len(packed), 8), dtype=np.uint8)
+    padded[:, : packed.shape[1]] = packed
+    return padded.view(np.uint64).reshape(-1)
 
 
 def _numbers(values: Sequence[int]) -> str:

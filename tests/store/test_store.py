@@ -171,10 +171,10 @@ def test_a_failed_transaction_leaves_no_half_of_it(monkeypatch):
         numbers = store.rules.numbers(RULES)
         insert = store.db.insert
 
-        def failing(table, rows):
+        def failing(table, rows, constant=None):
             if table == "rating_reasons":
                 raise RuntimeError("disk")
-            insert(table, rows)
+            insert(table, rows, constant)
 
         monkeypatch.setattr(store.db, "insert", failing)
         with pytest.raises(RuntimeError, match="disk"):
