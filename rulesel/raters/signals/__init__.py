@@ -32,7 +32,7 @@ TOLERANCE = 1e-6
 """How far outside [0, 1] a value may lie and still be taken for the end of the scale."""
 _MOST_ROWS = 16_384
 _FEWEST_ROWS = 1024
-"""Rows of a query: planning one takes as long as rating a few hundred rows, so batches of 4 096 rows or more are best."""
+"""Rows of a query: planning one takes as long as rating a few hundred rows."""
 _BYTES = 4_000_000
 _REASONS = 20
 """Failed cells of a rule and batch whose reason is kept."""
@@ -48,6 +48,7 @@ class Signals(Rater):
     """
 
     name = "signals"
+    chunk = 8192
     summary = "Surface signals in SQL: instant, free, reproducible; blind to whether an answer is right."
 
     max_chars: int = Field(default=50_000, ge=100)
@@ -59,7 +60,9 @@ class Signals(Rater):
     @property
     def id(self) -> str:
         """Content address of version, parameters and vocabulary, whatever release of DuckDB evaluates it."""
-        return digest([self.name, self.version, self.model_dump(mode="json"), COLUMNS, MACROS])
+        words = {name: column.sql for name, column in COLUMNS.items()}
+        calls = {name: [macro.parameters, macro.sql] for name, macro in MACROS.items()}
+        return digest([self.name, self.version, self.model_dump(mode="json"), words, calls])
 
     def provenance(self) -> dict[str, Any]:
         """The release of DuckDB."""
