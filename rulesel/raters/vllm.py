@@ -1,0 +1,276 @@
+"""Rates with a local model in this process: document first, one token out, the expectation over the digits.
+
+The expectation over the judgment distribution beats its mode (arXiv 2503.03064; weighting by token probability:
+arXiv 2303.16634), and one rule a prompt keeps one rating from leaning on another (arXiv 2405.01724).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from pydantic import Field, PrivateAttr
+
+from rulesel.digest import digest
+from rulesel.errors import ModelError, UsageError
+from rulesel.extras import need
+from rulesel.llm import vllm as engine
+from rulesel.llm.documents import Documents, prepare
+from rulesel.llm.labels import DIGITS, LOW_MASS
+from rulesel.llm.split import TEMPLATE_ARGUMENTS, Split
+from rulesel.llm.tokens import NextToken, TokenModel, expectations, label_ids
+from rulesel.llm.weights import context_of, fingerprint, locate
+from rulesel.prompts import load
+from rulesel.raters import Lent, Rater
+from rulesel.records import Batch, Float32, Float64, Ratings, Rule, Status
+
+log = logging.getLogger(__name__)
+
+RULE_TOKENS = 1024
+"""Kept free for a rule: how much of a document is read must not depend on the other rules of a run."""
+REQUESTS = 4096
+"""Prompts in one call of the engine: enough to fill it, few enough to hold in memory."""
+HOPELESS_MASS = 0.2
+HOPELESS_ROWS = 50
+CHECKED = 8
+KEPT_REASONS = 64
+"""Failed cells of a batch whose answer is kept."""
+
+
+@dataclass
+class _Open:
+    """What rating needs once the model is there."""
+
+    model: TokenModel
+    tokenizer: Any
+    split: Split
+    variants: tuple[tuple[int, ...], ...]
+    budget: int
+    canonical: list[bool] = field(default_factory=list)
+
+
+class Vllm(Rater):
+    """A model given by folder or Hugging Face id, in vLLM."""
+
+    name: ClassVar[str] = "vllm"
+    version: ClassVar[int] = 1
+    source: ClassVar[str] = "arXiv 2503.03064; arXiv 2309.06180"
+    summary: ClassVar[str] = "A whole corpus by a local model, as fast as the machine can."
+    chunk: ClassVar[int] = 192
+
+    model: str = Field(min_length=1)
+    """Folder or Hugging Face id of an instruction-tuned model."""
+    revision: str | None = None
+    prompt: str = "rate_rule@1"
+    document_tokens: int = Field(4096, ge=64)
+    """Longest document with its fence; what is over loses its middle, and the rating is flagged."""
+    pad: bool = False
+    """Lengthen the line that closes a document until the shared prefix fills whole cache blocks, where that saves work.
+
+    The text then differs by that line from what a server is sent.
+    """
+    perplexity: bool = False
+    """Also compute how surprising the document is to the model, which fills the cache for the rules."""
+    dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
+    tensor_parallel: int = Field(1, ge=1)
+    eager: bool | None = None
+    """Skip compilation; by default on CPU."""
+    cache_gib: float | None = Field(None, gt=0)
+    """Key-value cache on CPU."""
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    """Further engine arguments, as vLLM names them; part of the identity, as some change numbers."""
+
+    _opened: _Open | None = PrivateAttr(None)
+
+    @property
+    def id(self) -> str:
+        """Content address of weights, tokenizer, chat template, prompt, labels and truncation."""
+        template = {key: value for key, value in TEMPLATE_ARGUMENTS.items() if not callable(value)}
+        asked = [load(self.prompt).id, sorted(DIGITS.items()), template]
+        read = [self.document_tokens, RULE_TOKENS, self.pad]
+        weights = fingerprint(locate(self.model, self.revision))
+        return digest([self.name, self.version, weights, asked, read, self.arguments])
+
+    def provenance(self) -> dict[str, Any]:
+        """Versions, number format and compilation."""
+        return engine.host() | {"model": self.model, "dtype": self.dtype, "eager": self.eager}
+
+    def refuses(self, rule: Rule) -> str | None:
+        """A rule too long for the room that is kept for it."""
+        text = "".join(_holes(rule).values())
+        if len(text.encode()) < RULE_TOKENS // 2:  # a token is a byte at least: no need to ask the tokenizer
+            return None
+        tokens = len(_split(self.prompt, _tokenizer(locate(self.model, self.revision))).suffixes([_holes(rule)])[0])
+        return f"its prompt takes {tokens} tokens of {RULE_TOKENS}" if tokens > RULE_TOKENS else None
+
+    def rate(self, batches: Iterable[Batch], rules: Sequence[Rule], lent: Lent) -> Iterator[Ratings]:
+        """Yield one `Ratings` a batch; `mass` is the probability of the six digits together.
+
+        Raises:
+            ModelError: the model cannot be loaded, or answers some rule with anything but a digit.
+            UsageError: vLLM is missing or broken, or the model is not there or thinks before it answers.
+        """
+        for ratings, _ in self.rate_and_read(batches, rules, lent):
+            yield ratings
+
+    def rate_and_read(
+        self, batches: Iterable[Batch], rules: Sequence[Rule], lent: Lent
+    ) -> Iterator[tuple[Ratings, Float64]]:
+        """As `rate`, with each document's mean negative log-likelihood per token; NaN unless `perplexity` is on."""
+        opened = self.open()
+        suffixes = opened.split.suffixes([_holes(rule) for rule in rules])
+        masses = _Masses(rules)
+        for batch in batches:
+            documents = prepare(opened.split, batch, lent.secret, budget=opened.budget, pad=self.pad)
+            self._check_seams(opened, documents, rules)
+            answers, surprise = self._ask(opened, documents, suffixes)
+            ratings = _ratings(opened, documents, rules, answers)
+            yield ratings, surprise
+            masses.add(ratings, answers, opened)
+
+    def open(self) -> _Open:
+        """Load the model, once."""
+        if self._opened is None:
+            folder = locate(self.model, self.revision)
+            tokenizer = _tokenizer(folder)
+            split = _split(self.prompt, tokenizer)
+            longest = context_of(folder) or 1 << 30
+            limit = min(len(split.head) + self.document_tokens + RULE_TOKENS + 1, longest)
+            model = engine.Vllm(
+                folder,
+                max_tokens=limit,
+                dtype=self.dtype,
+                cache_bytes=int(self.cache_gib * (1 << 30)) if self.cache_gib else None,
+                tensor_parallel=self.tensor_parallel,
+                eager=self.eager,
+                arguments=({"max_num_batched_tokens": 2048} if self.perplexity else {}) | self.arguments,
+            )
+            self.use(model, tokenizer, longest)
+        return self._opened or self.open()
+
+    def use(self, model: TokenModel, tokenizer: Any, longest: int) -> None:  # noqa: ANN401 - optional package
+        """Rate with a model that is open already.
+
+        Args:
+            model: the model.
+            tokenizer: of that model.
+            longest: tokens its prompts may have.
+        """
+        split = _split(self.prompt, tokenizer)
+        budget = min(len(split.head) + self.document_tokens, longest - RULE_TOKENS - 1)
+        if budget < len(split.head) + 64:
+            raise UsageError(f"The model reads {longest} tokens: too few for a document beside prompt and rule.")
+        self._opened = _Open(model, tokenizer, split, label_ids(tokenizer, list(DIGITS)), budget)
+
+    def close(self) -> None:
+        """Stop the engine; harmless when called twice."""
+        opened, self._opened = self._opened, None
+        if opened is not None:
+            opened.model.close()
+
+    def _ask(self, opened: _Open, documents: Documents, suffixes: list[list[int]]) -> tuple[NextToken, Float64]:
+        ids = [i for variant in opened.variants for i in variant]
+        n, R = len(documents.prefixes), len(suffixes)
+        logprobs, sampled = np.full((n, R, len(ids)), np.nan), np.zeros((n, R), dtype=np.int64)
+        surprise, exact = np.full(n, np.nan), True
+        spans = opened.split.spans(documents.values) if self.perplexity else []
+        for part in _parts(documents.prefixes, R, opened.model.capacity if self.perplexity else None):
+            if self.perplexity:
+                surprise[part] = opened.model.surprise(documents.prefixes[part], spans[part])
+            answer = opened.model.next_token(documents.prefixes[part], suffixes, ids)
+            logprobs[part], sampled[part], exact = answer.logprobs, answer.sampled, answer.exact
+        return NextToken(logprobs, sampled, exact), surprise
+
+    def _check_seams(self, opened: _Open, documents: Documents, rules: Sequence[Rule]) -> None:
+        """Compare the first prompts with what the tokenizer makes of the whole text."""
+        for values in documents.values[: max(0, CHECKED - len(opened.canonical))] if rules else []:
+            rule = rules[len(opened.canonical) % len(rules)]
+            opened.canonical.append(opened.split.canonical(load(self.prompt), values | _holes(rule)))
+            if not opened.canonical[-1] and all(opened.canonical[:-1]):
+                log.warning("This model's tokenizer cuts some prompts elsewhere than where they are joined.")
+
+
+class _Masses:
+    """Stops a run whose model does not answer a rule with a digit."""
+
+    def __init__(self, rules: Sequence[Rule]) -> None:
+        self._rules = rules
+        self._bins = np.zeros((len(rules), 100), dtype=np.int64)
+        self._said = [Counter[int]() for _ in rules]
+
+    def add(self, ratings: Ratings, answers: NextToken, opened: _Open) -> None:
+        """Count a batch; raises ModelError once half of a rule's masses are below `HOPELESS_MASS`."""
+        if ratings.mass is None or not len(ratings):
+            return
+        levels = np.minimum((np.nan_to_num(ratings.mass) * 100).astype(np.int64), 99)
+        for j in range(len(self._rules)):
+            self._bins[j] += np.bincount(levels[:, j], minlength=100)
+            if len(self._said[j]) < REQUESTS:
+                self._said[j].update(answers.sampled[:, j].tolist())
+        rows = self._bins[0].sum() if len(self._rules) else 0
+        low = self._bins[:, : int(HOPELESS_MASS * 100)].sum(axis=1)
+        if rows >= HOPELESS_ROWS and (low * 2 > rows).any():
+            j = int(low.argmax())
+            said = ", ".join(repr(opened.tokenizer.decode([i])) for i, _ in self._said[j].most_common(3))
+            raise ModelError(
+                f"The model does not answer the rule {self._rules[j].name!r} with a digit: in {low[j]:,} of {rows:,} "
+                f"examples the digits 0 to 5 have less than {HOPELESS_MASS:.0%} of the probability; it says {said}. "
+                "Is it instruction-tuned, and does it answer without thinking first?"
+            )
+
+
+def _ratings(opened: _Open, documents: Documents, rules: Sequence[Rule], answers: NextToken) -> Ratings:
+    mean, mass = expectations(answers.logprobs, opened.variants, DIGITS)
+    values = mean / max(DIGITS.values())
+    negative = np.array([rule.polarity == "negative" for rule in rules], dtype=bool)
+    values = np.where(negative, 1.0 - values, values)
+    status = np.full(values.shape, Status.ok, dtype=np.uint8)
+    status[mass < LOW_MASS] = Status.low_mass
+    status[np.isnan(values)] = Status.parse
+    rated: Float32 = np.where(status == Status.ok, np.clip(values, 0.0, 1.0), np.nan).astype(np.float32)
+    failed = np.argwhere(status != Status.ok)[:KEPT_REASONS]
+    return Ratings(
+        rated,
+        status,
+        np.repeat(documents.flags[:, None], len(rules), axis=1),
+        mass.astype(np.float32) if answers.exact else None,
+        {
+            (int(i), int(j)): f"{opened.tokenizer.decode([int(answers.sampled[i, j])])!r}, mass {mass[i, j]:.3f}"
+            for i, j in failed
+        },
+    )
+
+
+def _parts(prefixes: Sequence[list[int]], rules: int, capacity: int | None) -> Iterator[slice]:
+    """Runs of documents that one call of the engine takes: few requests, and with a capacity few tokens."""
+    most = max(1, REQUESTS // max(rules, 1))
+    start = tokens = 0
+    for i, ids in enumerate(prefixes):
+        full = capacity is not None and tokens + len(ids) > 0.8 * capacity
+        if i > start and (i - start >= most or full):
+            yield slice(start, i)
+            start, tokens = i, 0
+        tokens += len(ids)
+    if len(prefixes) > start:
+        yield slice(start, len(prefixes))
+
+
+def _holes(rule: Rule) -> dict[str, str]:
+    low, high = (rule.anchors.low, rule.anchors.high) if rule.anchors else ("not at all", "fully")
+    return {"rule": rule.text, "low": low, "high": high}
+
+
+def _split(ref: str, tokenizer: Any) -> Split:  # noqa: ANN401 - optional package
+    prompt = load(ref)
+    document = [name for name in ("nonce", "document") if name in prompt.inputs]
+    return Split(tokenizer, prompt, document=document, question=[n for n in prompt.inputs if n not in document])
+
+
+def _tokenizer(folder: Path) -> Any:  # noqa: ANN401 - optional package
+    transformers = need("transformers", extra="vllm", feature="Rating in this process (vllm:…)")
+    return transformers.AutoTokenizer.from_pretrained(folder)
