@@ -1,0 +1,75 @@
+"""A small corpus with a known order of quality, and rules that SQL can measure."""
+
+import json
+import random
+
+import pytest
+
+RULES = """\
+origin: written for the tests
+domain: answers to questions
+rules:
+  - name: long enough
+    text: The response is long enough to answer.
+    sql: least(1.0, n_words / 40.0)
+  - name: numbered
+    text: The response numbers its steps.
+    sql: "least(1.0, length(regexp_replace(response, '[^0-9]', '', 'g')) / 6.0)"
+  - name: ends well
+    text: The response ends with a full stop.
+    sql: "case when ends_with(response, '.') then 1.0 else 0.1 end"
+  - name: shouts
+    text: The response shouts.
+    polarity: negative
+    sql: "least(1.0, length(regexp_replace(response, '[^!]', '', 'g')) / 4.0)"
+  - name: asks back
+    text: The response asks back.
+    polarity: negative
+    sql: "least(1.0, length(regexp_replace(response, '[^?]', '', 'g')) / 4.0)"
+"""
+
+
+@pytest.fixture
+def rules(tmp_path):
+    path = tmp_path / "rules.yaml"
+    path.write_text(RULES)
+    return path
+
+
+def record(i, rng):
+    words = " ".join(rng.choice(["one", "two", "three", "four", "seven"]) for _ in range(rng.randint(2, 60)))
+    digits = "".join(rng.choice("0123456789") for _ in range(rng.randint(0, 8)))
+    end = "!" * rng.randint(0, 5) + "?" * rng.randint(0, 5) + rng.choice(["", "."])
+    return {
+        "instruction": f"Question {i}",
+        "input": "",
+        "output": f"{words} {digits}{end}",
+        "source": f"s{i % 5}",
+        "n": i,
+    }
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    rng = random.Random(0)
+    path = tmp_path / "corpus.jsonl"
+    path.write_text("".join(json.dumps(record(i, rng), ensure_ascii=False) + "\n" for i in range(400)))
+    return path
+
+
+@pytest.fixture
+def run_config(corpus, rules, tmp_path):
+    """A function that makes a configuration; keyword arguments override it section by section."""
+    from rulesel.config import RunConfig, check, merged
+
+    def make(**over):
+        values = {
+            "corpus": {"path": str(corpus)},
+            "rules": {"source": str(rules), "sample": 200, "keep": 3},
+            "select": {"k": 40},
+            "out": str(tmp_path / "out.jsonl"),
+            "store": str(tmp_path / "store.duckdb"),
+        }
+        return check(RunConfig, merged(values, over))
+
+    return make
