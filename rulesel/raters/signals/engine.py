@@ -78,9 +78,15 @@ class Evaluator:
 
     def evaluate(self, table: pa.Table) -> Answers:
         """Values of every expression for a table with string columns prompt and response, in its order."""
+        self._connection.register("batch", table)
+        try:
+            return self._together(len(table))
+        finally:
+            self._connection.unregister("batch")
+
+    def _together(self, n: int) -> Answers:
         import duckdb
 
-        self._connection.register("batch", table)
         everything = range(len(self._expressions))
         try:
             return self._query(everything)
@@ -91,9 +97,7 @@ class Evaluator:
         try:
             return self._query(everything)
         except duckdb.Error:
-            return self._one_by_one(len(table))
-        finally:
-            self._connection.unregister("batch")
+            return self._one_by_one(n)
 
     def _test(self, j: int) -> None:
         import duckdb

@@ -34,6 +34,12 @@ _EQUATION = (
     r"(?:^|[^\d.)*/+\-×÷−\s]|\.\s)\s*"
     rf"((?:{_NUMBER})(?:\s*[-+*/x×÷−]\s*[$€£]?(?:{_NUMBER}))+\s*=\s*[$€£]?-?(?:{_NUMBER}))"
 )
+_NUMBER_WORDS = "'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten', 'eleven', 'twelve'"
+_REQUEST = (
+    r"(?i)\b(?:brainstorm|come up with|compile|create|describe|explain|find|generate|give|identify|list|make|mention|name|"
+    r"offer|outline|propose|provide|recommend|share|suggest|tell|what are|write)\b[^.?!\n]{0,40}?"
+    r"\b(two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|\d{1,2})\s+(?:[a-z-]+\s+){0,3}?[a-z]+s\b"
+)
 _FUNCTION_WORDS = (
     "a an and any are as at be been being but by can could did do does for from had has have he her him his how i if in "
     "into is it its may me my no not of on or our she should so some such than that the their them then there these they "
@@ -73,8 +79,9 @@ COLUMNS = {
 MACROS = {
     "ramp": Macro(
         "x, low, high",
-        "greatest(0.0, least(1.0, ((x) - (low)) / ((high) - (low))::DOUBLE))",
-        "0 up to low, 1 from high on, a straight line between; falls where low > high",
+        "list_transform([((x) - (low)) / ((high) - (low))::DOUBLE], lambda v: "
+        "CASE WHEN v IS NULL OR isnan(v) THEN v ELSE greatest(0.0, least(1.0, v)) END)[1]",
+        "0 up to low, 1 from high on, a straight line between; falls where low > high; NULL where x is, unlike least",
     ),
     "peak": Macro(
         "x, a, b, c, d",
@@ -87,6 +94,26 @@ MACROS = {
         "x, piece",
         "(length(x) - length(replace(x, piece, ''))) // length(piece)",
         "how often the literal piece occurs; faster than hits",
+    ),
+    "list_items": Macro(
+        "x",
+        r"hits(x, '(?im)^[ \t]*(?:[-*+•–]|\(?\d{1,3}[.):]|\(?[a-h][.)]|step \d+[.:]?)[ \t]+\S')",
+        "how many lines begin as an item of a list: a dash, a bullet, a number, a letter",
+    ),
+    "number_of": Macro(
+        "word",
+        f"coalesce(try_cast(word AS INTEGER), list_position([{_NUMBER_WORDS}], lower(word)))",
+        "the whole number that digits or an English word up to twelve stand for; NULL for anything else",
+    ),
+    "asked_for": Macro(
+        "x",
+        f"number_of(regexp_extract(x, '{_REQUEST}', 1))",
+        "how many things a request in English asks for ('Name five ways …' gives 5); NULL where it names no number",
+    ),
+    "closeness": Macro(
+        "count, wanted",
+        "ramp(abs((count) - (wanted)) / nullif(wanted, 0)::DOUBLE, 1, 0)",
+        "1 where the count is the one wanted, falling to 0 at none and at twice as many",
     ),
     "words_of": Macro("x", f"regexp_extract_all(lower(x), '{_WORD}')", "list of words in lower case"),
     "content": Macro(

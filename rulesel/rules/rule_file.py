@@ -1,0 +1,172 @@
+"""Rules as YAML: read with every mistake named, written to be read and edited.
+
+All scalars are text: `name: no`, `name: 1.5` and `name: 2024-01-01` mean what they look like. Aliases, tags and
+repeated keys are refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Hashable, Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from rulesel.errors import UsageError
+from rulesel.records import Rule, RuleSet
+
+LARGEST = 4_000_000
+"""Bytes a rule file may have."""
+
+
+class RuleFile(BaseModel):
+    """The content of a rule file; `description` and `keywords` are what a pack is found by."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    origin: str = ""
+    domain: str = ""
+    description: str = ""
+    keywords: tuple[str, ...] = ()
+    rules: tuple[Rule, ...] = Field(min_length=1)
+
+
+def read(path: Path) -> RuleFile:
+    """Read a rule file.
+
+    Raises:
+        UsageError: it cannot be read or is malformed; one line that names the file and lists every mistake.
+    """
+    try:
+        if path.stat().st_size > LARGEST:
+            raise UsageError(f"{path}: larger than {LARGEST:,} bytes; this is no rule file.")
+        content = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_Texts)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path}: not UTF-8 at byte {error.start}.") from error
+    except yaml.MarkedYAMLError as error:
+        where = f"{path}:{error.problem_mark.line + 1}" if error.problem_mark else str(path)
+        raise UsageError(f"{where}: {error.problem or error.context}.") from error
+    except yaml.YAMLError as error:
+        raise UsageError(f"{path}: {' '.join(str(error).split())}.") from error
+    except RecursionError as error:
+        raise UsageError(f"{path}: nested too deeply.") from error
+    return check(path, content)
+
+
+def check(path: Path, content: object) -> RuleFile:
+    """A rule file from what YAML holds.
+
+    Raises:
+        UsageError: one line that lists every mistake.
+    """
+    if isinstance(content, list):
+        content = {"rules": content}
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: expected `rules:` and below it a list of rules, each with `name:` and `text:`.")
+    try:
+        found = RuleFile.model_validate(content)
+    except ValidationError as error:
+        mistakes = [_mistake(dict(e), content) for e in error.errors(include_url=False)]
+        raise UsageError(f"{path}: {'; '.join(mistakes)}.") from None
+    twice = [
+        *_twice("name", (rule.name for rule in found.rules)),
+        *_twice("content", (rule.id for rule in found.rules)),
+    ]
+    if twice:
+        names = "; ".join(f"rules {', '.join(str(i + 1) for i in rows)} have the same {what}" for what, rows in twice)
+        raise UsageError(f"{path}: {names}.")
+    return found
+
+
+def save_rules(path: Path, rule_set: RuleSet) -> None:
+    """Write rules as YAML that people can read and edit; an existing file is replaced in one step.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    content: dict[str, Any] = {"origin": rule_set.origin, "domain": rule_set.domain}
+    content["rules"] = [rule.model_dump(exclude_defaults=True) for rule in rule_set.rules]
+    text = yaml.dump(
+        {key: value for key, value in content.items() if value},
+        Dumper=_Readable,
+        sort_keys=False,
+        allow_unicode=True,
+        width=100,
+    )
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        draft.write_text(text, encoding="utf-8")
+        draft.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise UsageError(f"{path}: cannot be written: {error.strerror}.") from error
+
+
+def _mistake(error: dict[str, Any], content: dict[str, Any]) -> str:
+    """Where and what, as the author of the file would say it."""
+    where = list(error["loc"])
+    if len(where) > 1 and where[0] == "rules" and isinstance(where[1], int):
+        rule = content["rules"][where[1]]
+        name = rule.get("name") if isinstance(rule, dict) else None
+        where[:2] = [f"rule {where[1] + 1}" + (f" ({name})" if isinstance(name, str) else "")]
+    message = {
+        "extra_forbidden": "unknown field",
+        "missing": "missing",
+        "string_type": "expected text",
+        "tuple_type": "expected a list",
+        "model_type": "expected fields such as name and text",
+    }.get(error["type"], error["msg"])
+    return f"{' '.join(str(part) for part in where)}: {message}"
+
+
+def _twice(what: str, values: Iterable[str]) -> list[tuple[str, list[int]]]:
+    rows: dict[str, list[int]] = {}
+    for i, value in enumerate(values):
+        rows.setdefault(value, []).append(i)
+    return [(what, where) for where in rows.values() if len(where) > 1]
+
+
+class _Texts(yaml.SafeLoader):
+    """Every scalar is text, but for an empty one or `null`."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """Refuse aliases: a few lines of them can stand for gigabytes."""
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark
+            raise yaml.constructor.ConstructorError(None, None, "aliases (*name) are not allowed", mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001
+        """Refuse a repeated key: YAML would silently keep the last."""
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} appears twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_NULL = "tag:yaml.org,2002:null"
+_Texts.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in kinds if tag == _NULL]
+    for first, kinds in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+class _Readable(yaml.SafeDumper):
+    """Lists are indented, and a text of several lines stands as a block."""
+
+    def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:  # noqa: ARG002, FBT001
+        super().increase_indent(flow, indentless=False)
+
+
+def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+
+
+_Readable.add_representer(str, _text)
