@@ -43,6 +43,7 @@ def rate(
     total = len(np.unique(contents)) * len(numbers)
     done = total - sum(cells.n for cells in missing)
     tally = Tally(max_failed, stage)
+    watcher.progress(Progress(f"rate {stage}", done, total, "ratings"))
     for cells in missing:
         waiting: deque[Int64] = deque()
         wanted = [by_number[rule] for rule in cells.rules]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -94,12 +95,13 @@ def choice_of(config: RunConfig, rule_set: RuleSet, sample: Rated) -> RuleChoice
     Raises:
         RuleselError: no choice can be made from these ratings.
     """
-    names = [rule.name for rule in rule_set.rules]
     wanted = config.rules
-    try:
+    names = [rule.name for rule in rule_set.rules]
+
+    def chosen(r: int | Literal["auto"]) -> RuleChoice:
         return choose_rules(
             sample.values,
-            wanted.keep,
+            r,
             method=wanted.method,
             kernel=wanted.kernel,
             weights=wanted.weights,
@@ -108,6 +110,20 @@ def choice_of(config: RunConfig, rule_set: RuleSet, sample: Rated) -> RuleChoice
             seed=config.seed,
             names=names,
         )
+
+    try:
+        return chosen(wanted.keep)
+    except ValueError as error:
+        usable = len(names) - len(_dropped(chosen))
+        if wanted.keep == "auto" or not 0 < usable < wanted.keep:
+            raise RuleselError(f"No rules could be chosen: {error}") from error
+    choice = chosen(usable)
+    return replace(choice, warnings=[f"asked for {wanted.keep} rules, but only {usable} can be used", *choice.warnings])
+
+
+def _dropped(chosen: Callable[[int], RuleChoice]) -> list[tuple[int, str]]:
+    try:
+        return chosen(1).dropped
     except ValueError as error:
         raise RuleselError(f"No rules could be chosen: {error}") from error
 

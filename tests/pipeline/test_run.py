@@ -225,6 +225,14 @@ def test_the_store_can_be_read_by_plain_duckdb(run_config, tmp_path):
         assert con.execute("SELECT count(*) FROM selection_view").fetchall() == [(40,)]
 
 
+def test_too_few_usable_rules_are_used_all_and_said(run_config):
+    watcher = Recorder()
+    outcome = run(run_config(rules={"keep": 5, "required": ["shouts"], "forbidden": ["ends well"]}), watcher)
+    assert 1 <= len(outcome.choice.indices) < 5
+    assert any(line.strip().startswith("asked for 5 rules, but only") for line in watcher.said)
+    assert outcome.receipt["choice"]["warnings"]
+
+
 def test_the_alarm_waits_for_fifty_rows_and_for_certainty():
     assert wilson_lower(50, 100) == pytest.approx(0.4038, abs=1e-4)
     failing, fine = np.full((ALARM_ROWS - 1, 4), Status.parse, dtype=np.uint8), np.zeros((200, 4), dtype=np.uint8)
