@@ -30,10 +30,8 @@ _IN_WORD = r"[^\pP\pS\pZ\pC\p{Han}\p{Hiragana}" + _NO_SPACES + "]"
 _WORD = r"[\p{Han}\p{Hiragana}]|[" + _NO_SPACES + r"]{1,4}|[\pL\pN]" + _IN_WORD + "*(?:[''’]" + _IN_WORD + "+)*"
 _SENTENCE = r"(?:[^.!?。！？\n]|[.!?][^\s\"''”)\]])+[.!?。！？]*[\"''”)\]]*"
 _NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d*\.?\d+"
-_EQUATION = (
-    r"(?:^|[^\d.)*/+\-×÷−\s]|\.\s)\s*"
-    rf"((?:{_NUMBER})(?:\s*[-+*/x×÷−]\s*[$€£]?(?:{_NUMBER}))+\s*=\s*[$€£]?-?(?:{_NUMBER}))"
-)
+_ARITHMETIC = rf"[-+*/×÷−=(^$€£ \t]*(?:{_NUMBER})\pL*(?:(?:{_NUMBER})\pL*|[-+*/x×÷−=()^%$€£ \t])*"
+_EQUATION = rf"(?:{_NUMBER})(?:[ \t]*[-+*/x×÷−][ \t]*[$€£]?(?:{_NUMBER}))+[ \t]*=[ \t]*[$€£]?-?(?:{_NUMBER})"
 _NUMBER_WORDS = "'one', 'two', 'three', 'four', 'five', 'six', 'seven', 'eight', 'nine', 'ten', 'eleven', 'twelve'"
 _REQUEST = (
     r"(?i)\b(?:brainstorm|come up with|compile|create|describe|explain|find|generate|give|identify|list|make|mention|name|"
@@ -145,8 +143,9 @@ MACROS = {
     ),
     "equations": Macro(
         "x",
-        f"regexp_extract_all(x, '{_EQUATION}', 1)",
-        "list of the sums written out without brackets, such as '48/2=24' or '3 + 4 x 2 = 11'",
+        f"list_filter(list_transform(regexp_extract_all(x, '{_ARITHMETIC}'), lambda e: trim(e, e' \\t=()$€£')), "
+        f"lambda e: regexp_full_match(e, '{_EQUATION}'))",
+        "list of the calculations written out without brackets, such as '48/2=24' or '3 + 4 x 2 = 11'",
     ),
     "holds": Macro(
         "equation",
