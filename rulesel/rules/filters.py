@@ -72,12 +72,15 @@ def unusable(columns: Columns, sd: Floats, rows: int) -> dict[int, str]:
 def reversed_rules(C: Floats, usable: Bools, negative: Bools, target: Floats | None) -> tuple[Floats, dict[int, str]]:
     """Which rules point the wrong way: those declared negative are turned, the others are dropped.
 
+    A rule points the wrong way when it runs against quality, or when it says the opposite of the rules nearest to it
+    and nothing about quality speaks for it. The worst one goes first, since it spoils the comparison for the rest.
+
     Args:
         C: correlations of all rules, shape (R, R).
         usable: rules still in the running, shape (R,).
         negative: rules declared to be better when lower.
-        target: correlation of each rule with a known quality, shape (R,); None compares each rule with the mean of
-            the others (z-scored), the worst one first, since a reversed rule spoils that mean for the rest.
+        target: correlation of each rule with a known quality, shape (R,); None takes the mean of the other rules,
+            z-scored, for quality.
 
     Returns:
         The orientation of each rule (+1 or -1), shape (R,), and {index: reason} of the dropped ones.
@@ -86,18 +89,35 @@ def reversed_rules(C: Floats, usable: Bools, negative: Bools, target: Floats | N
     dropped: dict[int, str] = {}
     live = usable.copy()
     while live.sum() > 1:
-        agreement = sign * target if target is not None else item_rest(C * np.outer(sign, sign), live)
-        agreement = np.where(live, agreement, np.inf)
-        worst = int(np.argmin(agreement))
-        if not agreement[worst] < REVERSED:
+        turned = C * np.outer(sign, sign)
+        agreement = sign * target if target is not None else item_rest(turned, live)
+        near = np.where(agreement < -REVERSED, nearest_agreement(turned, live), 1.0)
+        against = live & ((agreement < REVERSED) | (near < -0.5))
+        if not against.any():
             break
+        worst = int(np.argmin(np.where(against, np.minimum(agreement, near), np.inf)))
         if negative[worst] and sign[worst] > 0:
             sign[worst] = -1.0
             continue
-        against = "the anchor" if target is not None else "the mean of the other rules"
-        dropped[worst] = f"points the wrong way: correlation {agreement[worst]:.2f} with {against}"
+        whom = "the anchor" if target is not None else "the mean of the other rules"
+        dropped[worst] = f"points the wrong way: correlation {agreement[worst]:.2f} with {whom}"
+        if not agreement[worst] < REVERSED:
+            twin = int(np.argmin(np.where(live, turned[worst], np.inf)))
+            dropped[worst] = f"points the wrong way: correlation {turned[worst, twin]:.2f} with the rule nearest to it"
         live[worst] = False
     return sign, dropped
+
+
+def nearest_agreement(C: Floats, live: Bools) -> Floats:
+    """Sign of each rule's strong correlations, in [-1, 1], shape (R,): the sum of c^3 over the sum of |c|^3.
+
+    1 where no other live rule runs strongly against it (c below -1/2).
+    """
+    others = np.where(live[None, :], C, 0.0)
+    np.fill_diagonal(others, 0.0)
+    size = (np.abs(others) ** 3).sum(axis=1)
+    agreement = np.divide((others**3).sum(axis=1), size, out=np.ones(len(C)), where=size > 0)
+    return np.where(others.min(axis=1) < -0.5, agreement, 1.0)
 
 
 def item_rest(C: Floats, live: Bools) -> Floats:
