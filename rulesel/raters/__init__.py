@@ -39,6 +39,10 @@ class Rater(Spec, ABC):
     chunk: ClassVar[int] = 256
     """How many examples a batch should hold; what was rated is committed a batch at a time."""
 
+    exact: ClassVar[bool] = False
+    """The ratings are computed, not judged: no noise to guard against, no general impression to agree on. Rules are
+    then chosen for being unlike one another alone, unless an anchor says which of them matter."""
+
     def provenance(self) -> dict[str, Any]:
         """What is recorded beside the ratings but does not make them other ratings."""
         return {}

@@ -96,6 +96,9 @@ def choice_of(config: RunConfig, rule_set: RuleSet, sample: Rated) -> RuleChoice
         RuleselError: no choice can be made from these ratings.
     """
     wanted = config.rules
+    kernel = wanted.kernel
+    if kernel is None and wanted.method != "paper" and config.sample_rater.exact:
+        kernel = "correlation"
     names = [rule.name for rule in rule_set.rules]
 
     def chosen(r: int | Literal["auto"]) -> RuleChoice:
@@ -103,7 +106,7 @@ def choice_of(config: RunConfig, rule_set: RuleSet, sample: Rated) -> RuleChoice
             sample.values,
             r,
             method=wanted.method,
-            kernel=wanted.kernel,
+            kernel=kernel,
             weights=wanted.weights,
             required=wanted.required,
             forbidden=wanted.forbidden,

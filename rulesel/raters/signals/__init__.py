@@ -49,6 +49,7 @@ class Signals(Rater):
 
     name = "signals"
     chunk = 8192
+    exact = True
     summary = "Surface signals in SQL: instant, free, reproducible; blind to whether an answer is right."
 
     max_chars: int = Field(default=50_000, ge=100)
