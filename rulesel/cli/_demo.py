@@ -14,6 +14,10 @@ from rulesel.pipeline.demo import Demo, K
 from rulesel.pipeline.demo import demo as run
 
 
+CONTENT = ("unsafe_advice", "wrong_answer")
+"""Flaws that only a reader can see."""
+
+
 def run_demo(folder: Path) -> None:
     """Run the chain on the bundled corpus and show what came of it."""
     with watching() as watcher:
@@ -37,13 +41,18 @@ def run_demo(folder: Path) -> None:
 
 
 def _flaws(found: Demo) -> None:
-    planted = sum(flaw is not None for flaw in found.flaws)
     kinds = sorted({flaw for flaw in found.flaws if flaw is not None})
     columns = ("flaw", "planted", *found.kept)
-    rows = [(kind, found.flaws.count(kind), *(kept[kind] for kept in found.kept.values())) for kind in kinds]
-    rows.append(("all", planted, *(sum(kept.values()) for kept in found.kept.values())))
+
+    def row(name: str, members: list[str]) -> tuple[object, ...]:
+        planted = sum(found.flaws.count(kind) for kind in members)
+        return (name, planted, *(sum(kept[kind] for kind in members) for kept in found.kept.values()))
+
+    rows = [row(kind, [kind]) for kind in kinds]
+    form = [kind for kind in kinds if kind not in CONTENT]
+    rows += [("",) * len(columns), row("flaws of form", form), row("flaws of content", [*CONTENT]), row("all", kinds)]
     table(f"\nPlanted flaws among {K} picks of {len(found.flaws)}", columns, rows, right=columns[1:])
     typer.echo(
-        "`signals` measures form with SQL (length, repetition, truncation, refusals, format …): it cannot tell a wrong\n"
-        "answer from a right one. A judge that reads (`--judge MODEL`) can."
+        "`signals` measures form with SQL (length, repetition, truncation, refusals, format …). It cannot tell a wrong\n"
+        "answer from a right one, and may even prefer it; a judge that reads (--judge MODEL) can."
     )

@@ -151,13 +151,14 @@ def show(outcome: Any, *, json: bool) -> None:  # noqa: ANN401 - pipeline.Outcom
     rules = receipt["choice"]["rules"]
     table(
         "Chosen rules",
-        ("#", "rule", "weight", "mean", "sd", "worth"),
+        ("#", "rule", "weight", "mean", "sd", "new"),
         [
-            (i, r["name"], f"{r['weight']:.2f}", f"{r['mean']:.2f}", f"{r['sd']:.2f}", f"{r['q']:.2f}")
+            (i, r["name"], f"{r['weight']:.2f}", f"{r['mean']:.2f}", f"{r['sd']:.2f}", f"{r['residual']:.0%}")
             for i, r in enumerate(rules, 1)
         ],
-        right=("#", "weight", "mean", "sd", "worth"),
+        right=("#", "weight", "mean", "sd", "new"),
     )
+    typer.echo("new: share of the rule's variation that the rules above it do not already tell")
     out = receipt["output"]["path"]
     typer.echo(f"\n{out}, {out}.scores.parquet, {out}.dropped.jsonl, {out}.receipt.json; store {receipt['store']}")
     ties = receipt["selection"]["report"].get("ties_at_cut", 0)

@@ -123,6 +123,7 @@ def _chosen(rule_set: RuleSet, choice: RuleChoice, place: int) -> dict[str, Any]
         "mean": choice.mean[j],
         "sd": choice.sd[j],
         "inclusion": choice.inclusion[j],
+        "residual": choice.residual[place],
     }
 
 
