@@ -49,7 +49,12 @@ def read(path: Path) -> RuleFile:
         raise UsageError(f"{path}: not UTF-8 at byte {error.start}.") from error
     except yaml.MarkedYAMLError as error:
         where = f"{path}:{error.problem_mark.line + 1}" if error.problem_mark else str(path)
-        raise UsageError(f"{where}: {error.problem or error.context}.") from error
+        hint = (
+            " (a text with ': ' in it goes in quotes, or on the line after `|-`)"
+            if "mapping values" in str(error)
+            else ""
+        )
+        raise UsageError(f"{where}: {error.problem or error.context}{hint}.") from error
     except yaml.YAMLError as error:
         raise UsageError(f"{path}: {' '.join(str(error).split())}.") from error
     except RecursionError as error:
@@ -137,7 +142,7 @@ class _Texts(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         """Refuse aliases: a few lines of them can stand for gigabytes."""
         if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # untyped in its stubs
             raise yaml.constructor.ConstructorError(None, None, "aliases (*name) are not allowed", mark)
         return super().compose_node(parent, index)
 
