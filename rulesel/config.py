@@ -112,8 +112,8 @@ class PickConfig(Section):
         return self
 
 
-class RunConfig(PickConfig):
-    """One run, from a corpus to a ranked selection."""
+class ScoreConfig(Section):
+    """Scores for a corpus: which rules, rated by whom."""
 
     corpus: CorpusConfig
     domain: str = ""
@@ -122,6 +122,9 @@ class RunConfig(PickConfig):
     rules: RulesConfig = RulesConfig()
     coverage: float = Field(default=0.9, ge=0, le=1)
     """Least share of the chosen rules' weight that must be rated for an example to get a score."""
+    duplicates: Literal["keep-first", "keep-all"] = "keep-first"
+    seed: int = 0
+    store: str | None = None
     max_failed: float = Field(default=0.1, ge=0, le=1)
     max_cost: float | None = Field(default=None, ge=0)
     max_requests: int | None = Field(default=None, ge=0)
@@ -129,7 +132,7 @@ class RunConfig(PickConfig):
     yes: bool = False
 
     @model_validator(mode="after")
-    def _raters(self) -> RunConfig:
+    def _raters(self) -> ScoreConfig:
         _ = self.rater, self.sample_rater
         return self
 
@@ -155,6 +158,10 @@ class RunConfig(PickConfig):
         settings = self.model_dump(mode="json", by_alias=True, exclude=set(COSMETIC))
         del settings["corpus"]["path"]
         return digest(["run/1", corpus_sha256, settings])
+
+
+class RunConfig(ScoreConfig, PickConfig):
+    """One run, from a corpus to a ranked selection."""
 
 
 C = TypeVar("C", bound=Section)

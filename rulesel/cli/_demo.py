@@ -13,7 +13,6 @@ from rulesel.cli.runs import show
 from rulesel.pipeline.demo import Demo, K
 from rulesel.pipeline.demo import demo as run
 
-
 CONTENT = ("unsafe_advice", "wrong_answer")
 """Flaws that only a reader can see."""
 

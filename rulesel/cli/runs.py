@@ -13,6 +13,7 @@ Opt = typer.Option
 def register(app: typer.Typer) -> None:
     """Add these commands."""
     app.command()(run)
+    app.command()(score)
     app.command()(demo)
     app.command()(init)
 
@@ -70,7 +71,7 @@ def run(
         "domain": domain,
         "judge": judge,
         "sample_judge": sample_judge,
-        "rules": {"source": rules, "sample": sample, "keep": int(keep) if keep and keep.isdigit() else keep},
+        "rules": {"source": rules, "sample": sample, "keep": _keep(keep)},
         "select": {
             "method": method,
             "parameters": parameters(param) or None,
@@ -91,6 +92,50 @@ def run(
     with watching() as watcher:
         outcome = run_pipeline(config, watcher)
     show(outcome, json=json)
+
+
+def score(
+    corpus: Annotated[str, typer.Argument(help="Corpus (JSONL, CSV, Parquet, dataset directory, '-').")],
+    domain: Annotated[str | None, Opt(help="What the examples are for, in a sentence.")] = None,
+    judge: Annotated[str | None, Opt(help="Who rates: signals, or a model.")] = None,
+    sample_judge: Annotated[str | None, Opt(help="Who rates the sample, if somebody else.")] = None,
+    rules: Annotated[str | None, Opt(help="Rules: a YAML file or pack:NAME.")] = None,
+    sample: Annotated[int | None, Opt(help="Examples rated on every rule, to choose rules by.")] = None,
+    keep: Annotated[str | None, Opt("-r", "--keep", help="Rules to keep, or 'auto'.")] = None,
+    store: Annotated[str | None, Opt(help="The store; <corpus>.duckdb if not named.")] = None,
+    seed: Annotated[int | None, Opt(help="Names every draw.")] = None,
+    limit: Annotated[int | None, Opt(help="Read at most this many examples.")] = None,
+    coverage: Annotated[float | None, Opt(help="Least share of the rules that must be rated.")] = None,
+    max_failed: Annotated[float | None, Opt(help="Largest share of ratings that may fail.")] = None,
+    prompt_field: Annotated[str | None, Opt(help="Field of the prompt.")] = None,
+    response_field: Annotated[str | None, Opt(help="Field of the response.")] = None,
+    text_field: Annotated[str | None, Opt(help="Field of plain text.")] = None,
+) -> None:
+    """Rate a corpus on chosen rules and leave the score in the store, for `select`."""
+    from rulesel import config as configs
+    from rulesel.cli._terminal import watching
+    from rulesel.pipeline import score as score_corpus
+
+    fields: dict[str, Any] = {"prompt_field": prompt_field, "response_field": response_field, "text_field": text_field}
+    values = {
+        "corpus": {"path": corpus, "limit": limit} | fields,
+        "domain": domain,
+        "judge": judge,
+        "sample_judge": sample_judge,
+        "rules": {"source": rules, "sample": sample, "keep": _keep(keep)},
+        "store": store,
+        "seed": seed,
+        "coverage": coverage,
+        "max_failed": max_failed,
+    }
+    config = configs.check(configs.ScoreConfig, configs.merged({}, values))
+    with watching() as watcher:
+        found = score_corpus(config, watcher)
+    n = len(found.scored.scores)
+    unscored = int((found.scored.scores != found.scored.scores).sum())
+    typer.echo(
+        f"{n - unscored:,} of {n:,} examples scored on {len(found.choice.indices)} rules; store {config.store_path}"
+    )
 
 
 def demo(
@@ -126,6 +171,10 @@ def parameters(given: list[str] | None) -> dict[str, Any]:
             raise UsageError(f"--param takes NAME=VALUE, got {one!r}.")
         found[name] = yaml.safe_load(value)
     return found
+
+
+def _keep(given: str | None) -> int | str | None:
+    return int(given) if given and given.isdigit() else given
 
 
 def quota(given: str | None) -> dict[str, int] | None:

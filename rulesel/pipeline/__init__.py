@@ -12,8 +12,8 @@ import numpy as np
 import orjson
 
 from rulesel import receipt as receipts
-from rulesel.config import RunConfig
-from rulesel.corpus import check_output
+from rulesel.config import RunConfig, ScoreConfig
+from rulesel.corpus import Corpus, check_output
 from rulesel.digest import digest
 from rulesel.errors import Interrupted, RuleselError, UsageError
 from rulesel.llm.base import ChatModel
@@ -28,7 +28,7 @@ from rulesel.rules.choice import RuleChoice
 from rulesel.rules.packs import load_rules, nearest_pack
 from rulesel.store import CorpusRecord, Store
 
-__all__ = ["Outcome", "Progress", "Watcher", "run"]
+__all__ = ["Outcome", "Progress", "Scores", "Watcher", "run", "score"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +61,27 @@ class Outcome:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """A corpus with its scores.
+
+    Attributes:
+        identity: content address of what was asked for.
+        rule_set: all candidate rules that can be rated.
+        corpus: what was read.
+        sample: the ratings the rules were chosen on.
+        choice: the rules kept, and everything known about the others.
+        scored: the pool with its scores.
+    """
+
+    identity: str
+    rule_set: RuleSet
+    corpus: CorpusRecord
+    sample: Rated
+    choice: RuleChoice
+    scored: Scored
+
+
 def run(config: RunConfig, watcher: Watcher | None = None) -> Outcome:
     """The whole chain; run again after any interruption, it goes on where it was.
 
@@ -69,25 +90,39 @@ def run(config: RunConfig, watcher: Watcher | None = None) -> Outcome:
     """
     watcher = watcher or Watcher()
     source = open_source(config.corpus)
-    out = Path(config.out)
-    check_output(
-        out, source.format, config.as_, shape=source.shape, corpus=None if source.path == "-" else Path(source.path)
-    )
-    rule_set = rules_of(config, watcher)
-    raters = {"sample": config.sample_rater, "corpus": config.rater}
-    rule_set = _ratable(rule_set, list(raters.values()), watcher)
+    path = None if config.corpus.path == "-" else Path(config.corpus.path)
+    check_output(Path(config.out), source.format, config.as_, shape=source.shape, corpus=path)
+    with _scores(config, source, watcher) as (store, scores):
+        selection = selection_of(store, config.select, config.seed, scores.corpus, scores.scored)
+        return _write(store, config, scores, selection, watcher)
+
+
+def score(config: ScoreConfig, watcher: Watcher | None = None) -> Scores:
+    """The chain without a selection: the scores are left in the store as the column `score`.
+
+    Raises:
+        RuleselError: as `run` does.
+    """
+    watcher = watcher or Watcher()
+    with _scores(config, open_source(config.corpus), watcher) as (_, scores):
+        return scores
+
+
+@contextmanager
+def _scores(config: ScoreConfig, source: Corpus, watcher: Watcher) -> Iterator[tuple[Store, Scores]]:
+    raters = [config.sample_rater, config.rater]
+    rule_set = _ratable(rules_of(config, watcher), raters, watcher)
     with Store(config.store_path) as store, _lent(store) as lent:
         corpus = read_corpus(store, config.corpus, source, watcher)
         identity = config.identity(corpus.sha256)
         with _attempt(store, identity, config):
-            sample = _rate_sample(store, config, rule_set, corpus, raters["sample"], lent, watcher)
+            sample = _rate_sample(store, config, rule_set, corpus, raters[0], lent, watcher)
             choice = _choose(config, rule_set, sample, watcher)
-            found = _rate_pool(store, config, rule_set, corpus, sample, choice, raters["corpus"], lent, watcher)
-            selection = selection_of(store, config.select, config.seed, corpus, found)
-            return _write(store, config, identity, rule_set, corpus, sample, choice, found, selection, watcher)
+            found = _rate_pool(store, config, rule_set, corpus, sample, choice, raters[1], lent, watcher)
+            yield store, Scores(identity, rule_set, corpus, sample, choice, found)
 
 
-def rules_of(config: RunConfig, watcher: Watcher) -> RuleSet:
+def rules_of(config: ScoreConfig, watcher: Watcher) -> RuleSet:
     """The candidate rules: named ones, or the pack nearest to the domain."""
     if config.rules.source is not None:
         rule_set = load_rules(config.rules.source)
@@ -128,7 +163,7 @@ def _lent(store: Store) -> Iterator[Lent]:
 
 
 @contextmanager
-def _attempt(store: Store, identity: str, config: RunConfig) -> Iterator[None]:
+def _attempt(store: Store, identity: str, config: ScoreConfig) -> Iterator[None]:
     settings = config.model_dump(mode="json", by_alias=True)
     attempt = store.selections.start_run(identity, settings, receipts.packages())
     outcome = "failed"
@@ -146,7 +181,13 @@ def _attempt(store: Store, identity: str, config: RunConfig) -> Iterator[None]:
 
 
 def _rate_sample(
-    store: Store, config: RunConfig, rule_set: RuleSet, corpus: CorpusRecord, rater: Rater, lent: Lent, watcher: Watcher
+    store: Store,
+    config: ScoreConfig,
+    rule_set: RuleSet,
+    corpus: CorpusRecord,
+    rater: Rater,
+    lent: Lent,
+    watcher: Watcher,
 ) -> Rated:
     store.rules.keep(rule_set)
     contents = sample_of(store.corpora.rows(corpus.corpus), config.rules.sample, config.seed)
@@ -165,7 +206,7 @@ def _rate_sample(
     return rated(store, rule_set, contents, number)
 
 
-def _choose(config: RunConfig, rule_set: RuleSet, sample: Rated, watcher: Watcher) -> RuleChoice:
+def _choose(config: ScoreConfig, rule_set: RuleSet, sample: Rated, watcher: Watcher) -> RuleChoice:
     choice = choice_of(config, rule_set, sample)
     watcher.say(
         f"chosen: {len(choice.indices)} of {len(rule_set)} rules on {len(sample.contents):,} rated examples "
@@ -178,7 +219,7 @@ def _choose(config: RunConfig, rule_set: RuleSet, sample: Rated, watcher: Watche
 
 def _rate_pool(
     store: Store,
-    config: RunConfig,
+    config: ScoreConfig,
     rule_set: RuleSet,
     corpus: CorpusRecord,
     sample: Rated,
@@ -206,20 +247,10 @@ def _rate_pool(
     return found
 
 
-def _write(
-    store: Store,
-    config: RunConfig,
-    identity: str,
-    rule_set: RuleSet,
-    corpus: CorpusRecord,
-    sample: Rated,
-    choice: RuleChoice,
-    found: Scored,
-    selection: Selection,
-    watcher: Watcher,
-) -> Outcome:
+def _write(store: Store, config: RunConfig, scores: Scores, selection: Selection, watcher: Watcher) -> Outcome:
     out = Path(config.out)
-    names = [rule_set.rules[j].name for j in choice.indices]
+    corpus, found = scores.corpus, scores.scored
+    names = [scores.rule_set.rules[j].name for j in scores.choice.indices]
     rows = found.rows.row[found.pool[selection.indices]]
     watcher.progress(Progress("write", 0, 4, "files"))
     sha256 = receipts.write_records(out, store, config.as_, corpus, rows)
@@ -229,20 +260,19 @@ def _write(
     receipt = receipts.receipt_of(
         store,
         config,
-        identity,
-        rule_set,
+        scores.identity,
+        scores.rule_set,
         corpus,
-        sample,
-        choice,
+        scores.sample,
+        scores.choice,
         found,
         selection,
         raters={"sample": config.sample_rater.id, "corpus": config.rater.id},
         output_sha256=sha256,
     )
-    store.selections.keep(
-        receipt["selection"]["id"], identity, corpus.corpus, config.select.method, rows, selection.keys, receipt
-    )
+    identity = receipt["selection"]["id"]
+    store.selections.keep(identity, scores.identity, corpus.corpus, config.select.method, rows, selection.keys, receipt)
     with replacing(out.with_name(out.name + ".receipt.json")) as file:
         file.write(orjson.dumps(receipt, option=orjson.OPT_INDENT_2) + b"\n")
     watcher.progress(Progress("write", 4, 4, "files"))
-    return Outcome(receipt, rule_set, choice, found, selection, corpus)
+    return Outcome(receipt, scores.rule_set, scores.choice, found, selection, corpus)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rulesel.algorithms.keyed import uniform
-from rulesel.config import PickConfig, RunConfig, SelectConfig
+from rulesel.config import PickConfig, ScoreConfig, SelectConfig
 from rulesel.corpus import SourceInfo, field_values, write_selection
 from rulesel.corpus.convert import Shape
 from rulesel.corpus.raw import Format
@@ -89,7 +89,7 @@ def rated(store: Store, rule_set: RuleSet, contents: Int64, rater: int) -> Rated
     return Rated(contents, numbers, *store.ratings.matrix(contents, numbers, rater))
 
 
-def choice_of(config: RunConfig, rule_set: RuleSet, sample: Rated) -> RuleChoice:
+def choice_of(config: ScoreConfig, rule_set: RuleSet, sample: Rated) -> RuleChoice:
     """The rules kept.
 
     Raises:
@@ -132,7 +132,7 @@ def _dropped(chosen: Callable[[int], RuleChoice]) -> list[tuple[int, str]]:
 
 
 def scored(
-    store: Store, config: RunConfig, corpus: CorpusRecord, sample: Rated, choice: RuleChoice, rater: int
+    store: Store, config: ScoreConfig, corpus: CorpusRecord, sample: Rated, choice: RuleChoice, rater: int
 ) -> Scored:
     """Scores of the pool under the chosen rules."""
     rows = store.corpora.rows(corpus.corpus)
