@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from rulesel import prompts
 from rulesel.errors import PromptError, UnknownName
+from rulesel.judges.pairwise import LABELS
 from rulesel.llm.base import Completion
 from rulesel.llm.labels import DIGITS, Reading, read_label, read_number
 from rulesel.records import Status
+from rulesel.rules.drafts import read_drafts
 
 LOCK = Path(__file__).with_name("prompts.lock.json")
 
@@ -28,6 +30,11 @@ def _number(reply: str) -> bool:
     return reading.status is Status.ok
 
 
+def _rules(reply: str) -> bool:
+    drafts = read_drafts(reply)
+    return bool(drafts.rules) and not drafts.mistakes
+
+
 SIX = {str(digit): float(digit) for digit in range(1, 7)}
 READERS: dict[str, Callable[[str], bool]] = {
     "rate_rule": _label(DIGITS),
@@ -38,7 +45,8 @@ READERS: dict[str, Callable[[str], bool]] = {
     "grade_rubric": _number,
     "deita_quality": _label(SIX),
     "deita_complexity": _label(SIX),
-    "compare_answers": _label({"A": 1.0, "B": 0.0, "C": 0.5}),
+    "compare_answers": _label(LABELS),
+    **dict.fromkeys(("write_rules", "contrast_rules", "repair"), _rules),
 }
 
 
@@ -56,6 +64,7 @@ def test_the_sample_reply_is_read_by_what_reads_real_ones(ref: str) -> None:
 def test_the_readers_of_samples_can_say_no() -> None:
     assert not _label(DIGITS)("six")
     assert not _number("six")
+    assert not _rules('{"rules": [{"name": "x"}]}')
 
 
 @pytest.mark.parametrize("ref", prompts.refs())
@@ -66,7 +75,9 @@ def test_what_is_judged_comes_before_what_is_asked(ref: str) -> None:
         user = filled[-1][1]
         assert user.startswith("=== <nonce> START OF DOCUMENT")
         end = user.index("END OF DOCUMENT")
-        assert all(user.index(f"<{name}>") > end for name in {"rule", "low", "high", "rubric", "domain"} & set(prompt.inputs))
+        assert all(
+            user.index(f"<{name}>") > end for name in {"rule", "low", "high", "rubric", "domain"} & set(prompt.inputs)
+        )
         assert user.count("<nonce>") == user[: user.rindex("END OF DOCUMENT")].count("<nonce>")
 
 

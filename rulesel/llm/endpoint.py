@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from rulesel.llm.base import ChatRequest, Completion, Failure
 from rulesel.llm.faults import Final, Misunderstood, Retryable, refusal
 from rulesel.llm.http import Reply
-from rulesel.llm.redact import one_line
+from rulesel.llm.redact import HIDDEN, one_line
 from rulesel.llm.wire import Dialect, payload, read
 
 log = logging.getLogger(__name__)
@@ -36,13 +36,15 @@ class Transport(Protocol):
 class Endpoint:
     """A model behind an address."""
 
-    def __init__(self, model: str, transport: Transport) -> None:
+    def __init__(self, model: str, transport: Transport, key: str | None = None) -> None:
         """Keep the parameters; nothing is sent.
 
         Args:
             model: name the server knows it by.
             transport: `http.Http` or `sdk.Sdk`.
+            key: what the transport authenticates with, hidden wherever the server repeats it.
         """
+        self._key = key.encode() if key and len(key) >= 6 else None
         self._model = model
         self._transport = transport
         self._dialect = Dialect()
@@ -67,15 +69,16 @@ class Endpoint:
     async def _once(self, request: ChatRequest) -> Completion:
         dialect = self._dialect
         reply = await self._transport.chat(payload(request, self._model, dialect))
+        body = reply.body.replace(self._key, HIDDEN.encode()) if self._key else reply.body
         if reply.status != 200:
-            error = refusal(reply.status, reply.headers, reply.body, model=self._model)
+            error = refusal(reply.status, reply.headers, body, model=self._model)
             if isinstance(error, Misunderstood):
                 error = self._concede(dialect, request, error)
             else:
                 self._understood = True
             raise error
         self._understood = True
-        completion, served = read(reply.body)
+        completion, served = read(body)
         if served is not None and not self._names.accept(served):
             line = f"answered by {one_line(served)!r} in place of {self._model!r}"
             raise Retryable(Failure("http", line, maybe_paid=True), retry_after=0.0)

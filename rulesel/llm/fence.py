@@ -11,6 +11,8 @@ import hmac
 import re
 from dataclasses import dataclass
 
+from rulesel.records import Flag
+
 NONCE_DIGITS = 16
 
 _INVISIBLE = re.compile(
@@ -61,6 +63,11 @@ class Fenced:
     cut: bool
     suspect: str | None
 
+    @property
+    def flags(self) -> Flag:
+        """The same as flags of every rating of the document."""
+        return (Flag.document_cut if self.cut else Flag.none) | (Flag.fence_broken if self.suspect else Flag.none)
+
 
 def fence(secret: bytes, content: str, prompt: str | None, response: str, *, max_chars: int) -> Fenced:
     """Make a document's nonce and the text that stands inside its fence.
@@ -79,7 +86,7 @@ def fence(secret: bytes, content: str, prompt: str | None, response: str, *, max
         return Fenced(code, clean(body), cut, suspect(whole))
     first, second = _shares(len(prompt), len(response), max_chars)
     (asked, cut_asked), (answered, cut_answered) = shorten(prompt, first), shorten(response, second)
-    body = f"=== {code} REQUEST\n{clean(asked)}\n=== {code} ANSWER\n{clean(answered)}"
+    body = f"=== {code} PROMPT\n{clean(asked)}\n=== {code} RESPONSE\n{clean(answered)}"
     return Fenced(code, body, cut_asked or cut_answered, suspect(whole))
 
 

@@ -12,8 +12,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rulesel.llm.base import Completion
-from rulesel.records import Status
+from rulesel.llm.base import Completion, Failure
+from rulesel.llm.redact import one_line
+from rulesel.records import Flag, Status
 
 DIGITS = {str(digit): float(digit) for digit in range(6)}
 """The labels of a rating and what each is worth."""
@@ -48,6 +49,16 @@ class Reading:
     sampled: bool = False
     reason: str = ""
 
+    @property
+    def flags(self) -> Flag:
+        """`sampled` as a flag of the rating."""
+        return Flag.sampled if self.sampled else Flag.none
+
+
+def reason_of(reading: Reading) -> str:
+    """Why there is no number: the raw answer on one line, bounded, without keys."""
+    return one_line(reading.reason) or "an empty answer"
+
 
 def expectation(top: Sequence[tuple[str, float]], labels: Mapping[str, float]) -> tuple[float, float]:
     """Mean of the labels' values under one token's alternatives, and the probability the labels hold.
@@ -76,15 +87,17 @@ def expectation(top: Sequence[tuple[str, float]], labels: Mapping[str, float]) -
     return (total / mass if mass > 0 else math.nan), min(mass, 1.0)
 
 
-def read_label(answer: Completion, labels: Mapping[str, float] = DIGITS) -> Reading:
+def read_label(answer: Completion | Failure, labels: Mapping[str, float] = DIGITS) -> Reading:
     """Read one label: the expectation where log-probabilities came, else the sampled label.
 
     Nothing but a bare label counts: the first digit in a sentence may be one the document asked for.
 
     Args:
-        answer: the model's answer.
+        answer: the model's answer, or what a request ended as.
         labels: single tokens and what each is worth.
     """
+    if isinstance(answer, Failure):
+        return _read_failure(answer)
     text = answer.text.strip()
     if answer.refusal or answer.finish == "content_filter":
         return Reading(Status.refused, reason=answer.refusal or answer.text or answer.finish)
@@ -101,6 +114,11 @@ def read_label(answer: Completion, labels: Mapping[str, float] = DIGITS) -> Read
     if text in labels:
         return Reading(Status.ok, labels[text], sampled=True)
     return Reading(_no_label(answer, labels, Status.parse), reason=answer.text)
+
+
+def _read_failure(failure: Failure) -> Reading:
+    status = Status[failure.kind] if failure.kind in Status.__members__ else Status.http
+    return Reading(status, reason=failure.reason)
 
 
 def _bare(token: str) -> str:
@@ -124,17 +142,19 @@ def _no_label(answer: Completion, labels: Mapping[str, float], otherwise: Status
     return Status.parse if not text else otherwise
 
 
-def read_number(answer: Completion, low: float, high: float) -> Reading:
+def read_number(answer: Completion | Failure, low: float, high: float) -> Reading:
     """Read a number that stands on the first line, with whatever explanation below it.
 
     Takes "4.5", "4,5", "Score: 4.5", "**4/5**", "9 out of 10" (rescaled to `high`); anything with two different
     numbers, or none, or one outside [low, high], is a failure with the raw answer as its reason.
 
     Args:
-        answer: the model's answer.
+        answer: the model's answer, or what a request ended as.
         low: lowest grade.
         high: highest grade.
     """
+    if isinstance(answer, Failure):
+        return _read_failure(answer)
     if answer.refusal or answer.finish == "content_filter":
         return Reading(Status.refused, reason=answer.refusal or answer.text or answer.finish)
     lines = [line.strip(" \t*_`#>|~") for line in answer.text.splitlines()]

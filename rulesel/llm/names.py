@@ -96,7 +96,7 @@ def _backend(name: str, identity: str, limits: Limits, *, lean: bool) -> Callabl
     else:
         return lambda: LiteLLM(name, limits.seconds)
     direct = lean and not _proxied(base)
-    return lambda: Endpoint(model, (Http if direct else Sdk)(base, key, limits.seconds))
+    return lambda: Endpoint(model, (Http if direct else Sdk)(base, key, limits.seconds), key)
 
 
 def _key(base: str) -> str | None:
