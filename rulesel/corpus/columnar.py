@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 BATCH_ROWS = 1000
 Batches = Iterator["pa.RecordBatch"]
+Read = Callable[[], Batches]
 
 
 class Columnar(RecordReader):
@@ -37,28 +39,19 @@ class Columnar(RecordReader):
         self._sha256: str | None = None
 
     @abstractmethod
-    def spans(self) -> Iterator[tuple[int, Callable[[], Batches]]]:
+    def _spans(self) -> Iterator[tuple[int, Read]]:
         """The parts of the source that can be read alone, in order: their number of rows, and how to read them."""
 
-    def batches(self) -> Batches:
-        """All rows in order.
-
-        Raises:
-            Damaged: they cannot be decoded.
-        """
-        import pyarrow as pa
-
-        try:
-            for _, read in self.spans():
-                yield from read()
-        except (pa.ArrowException, OSError) as error:
-            raise Damaged(" ".join(str(error).split())) from error
+    def spans(self) -> Iterator[tuple[int, Read]]:
+        """The parts of the source in order: their number of rows, and how to read them; reading raises `Damaged`."""
+        for n_rows, read in self._spans():
+            yield n_rows, partial(_whole, read, n_rows)
 
     def records(self) -> Iterator[Raw]:
         """See `RecordReader`."""
         row = 0
-        for batch in self.batches():
-            for fields in _rows(_shown(batch)):
+        for batch in (batch for _, read in self.spans() for batch in read()):
+            for fields in _rows(batch):
                 row += 1
                 record = b"" if fields is None else orjson.dumps(fields, default=_plain)
                 yield Raw(row, record, fields, UNREADABLE if fields is None else "")
@@ -82,29 +75,51 @@ class Parquet(Columnar):
 
         try:
             with pq.ParquetFile(source.path) as file:
-                schema, n_rows = file.schema_arrow, file.metadata.num_rows
-                coded = file.num_row_groups and len(schema)
-                self.codec = file.metadata.row_group(0).column(0).compression.lower() if coded else "snappy"
-        except (pa.ArrowException, OSError) as error:
+                schema = file.schema_arrow
+                n_rows = sum(file.metadata.row_group(group).num_rows for group in range(file.num_row_groups))
+                check_names(schema, source.name)
+        except (pa.ArrowException, OSError, ValueError) as error:
             raise CorpusError(
                 f"{source.name} starts like a Parquet file but cannot be read as one, so it is cut off or damaged; "
                 f"fetch it again. ({' '.join(str(error).split())[:200]})"
             ) from error
-        check_names(schema, source.name)
         super().__init__([source.path], schema, n_rows)
 
-    def spans(self) -> Iterator[tuple[int, Callable[[], Batches]]]:
+    def _spans(self) -> Iterator[tuple[int, Read]]:
         """See `Columnar`: the row groups."""
         import pyarrow.parquet as pq
 
         with pq.ParquetFile(self.paths[0]) as file:
             for group in range(file.num_row_groups):
-                n_rows = file.metadata.row_group(group).num_rows
-                yield n_rows, lambda group=group: file.iter_batches(BATCH_ROWS, row_groups=[group])  # type: ignore[misc]
+                read = partial(file.iter_batches, BATCH_ROWS, row_groups=[group])
+                yield file.metadata.row_group(group).num_rows, read
+
+    def codec(self) -> str:
+        """The compression of the first column. Asked for after reading: of a damaged file it would end the program."""
+        import pyarrow.parquet as pq
+
+        with pq.ParquetFile(self.paths[0]) as file:
+            coded = file.num_row_groups and file.metadata.num_columns
+            return str(file.metadata.row_group(0).column(0).compression).lower() if coded else "snappy"
 
     def describe(self) -> str:
         """See `RecordReader`."""
         return f"Parquet, {self.n_rows:,} rows"
+
+
+def _whole(read: Read, n_rows: int) -> Batches:
+    """All rows of a part, or `Damaged`."""
+    import pyarrow as pa
+
+    seen = 0
+    try:
+        for batch in read():
+            seen += batch.num_rows
+            yield batch
+    except (pa.ArrowException, OSError, ValueError) as error:
+        raise Damaged(" ".join(str(error).split())[:200]) from error
+    if seen != n_rows:
+        raise Damaged(f"{n_rows:,} rows were to come and {seen:,} did")
 
 
 def check_names(schema: pa.Schema, name: str) -> None:
@@ -144,17 +159,14 @@ def _bulky(kind: pa.DataType) -> bool:
 
 def _rows(batch: pa.RecordBatch) -> list[dict[str, Any] | None]:
     """Rows as Python values; None for one that does not decode (text that is not UTF-8)."""
+    import pyarrow as pa
+
     try:
-        return list(batch.to_pylist())
-    except (UnicodeDecodeError, ValueError):
-        pass
-    rows: list[dict[str, Any] | None] = []
-    for i in range(batch.num_rows):
-        try:
-            rows += batch.slice(i, 1).to_pylist()
-        except (UnicodeDecodeError, ValueError):
-            rows.append(None)
-    return rows
+        return list(_shown(batch).to_pylist())
+    except (ValueError, pa.ArrowException):
+        if batch.num_rows == 1:
+            return [None]
+        return [row for i in range(batch.num_rows) for row in _rows(batch.slice(i, 1))]
 
 
 def _plain(value: object) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
-from rulesel.corpus.columnar import BATCH_ROWS, Batches, Columnar, check_names
+from rulesel.corpus.columnar import BATCH_ROWS, Batches, Columnar, Read, check_names
 from rulesel.corpus.raw import Format
 from rulesel.corpus.source import Source
 from rulesel.errors import CorpusError
@@ -29,18 +30,18 @@ class DatasetDirectory(Columnar):
             try:
                 with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as stream:
                     schema = schema or stream.schema
+                    check_names(schema, source.name)
                     self._rows.append(sum(batch.num_rows for batch in stream))
-            except (pa.ArrowException, OSError) as error:
+            except (pa.ArrowException, OSError, ValueError) as error:
                 raise CorpusError(
                     f"{source.name}: {path.name} is cut off or damaged; save the dataset again."
                 ) from error
-        check_names(schema, source.name)
         super().__init__(paths, schema, sum(self._rows))
 
-    def spans(self) -> Iterator[tuple[int, Callable[[], Batches]]]:
+    def _spans(self) -> Iterator[tuple[int, Read]]:
         """See `Columnar`: the files."""
         for path, n_rows in zip(self.paths, self._rows, strict=True):
-            yield n_rows, lambda path=path: _stream(path)  # type: ignore[misc]
+            yield n_rows, partial(_stream, path)
 
     def describe(self) -> str:
         """See `RecordReader`."""
@@ -52,6 +53,7 @@ def _stream(path: Path) -> Batches:
 
     with pa.memory_map(str(path)) as file, pa.ipc.open_stream(file) as stream:
         for batch in stream:
+            batch.validate(full=True)  # a stream carries no checksums, and wrong offsets would read outside the file
             for start in range(0, batch.num_rows, BATCH_ROWS):
                 yield batch.slice(start, BATCH_ROWS)
 

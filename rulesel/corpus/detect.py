@@ -60,13 +60,14 @@ def open_reader(source: Source) -> RecordReader:
     if start.startswith(_PARQUET):
         return Parquet(source)
     compression = next((kind for magic, kind in _COMPRESSED.items() if start.startswith(magic)), None)
-    head = _head(source, compression)
-    if not head:
-        raise CorpusError(f"{source.name} is empty.")
-    _refuse_foreign(head, source.name, compression)
-    if _is_csv(head, source.name):
-        return Csv(source, compression)
-    return JsonLines(source.path, compression)
+    try:
+        head = _head(source, compression)
+        if not head:
+            raise CorpusError(f"{source.name} is empty.")
+        _refuse_foreign(head, source.name, compression)
+        return (Csv if _is_csv(head, source.name) else JsonLines)(source, compression)
+    except Damaged as error:
+        raise CorpusError(f"{source.name} cannot be read: {error}. Fetch it again.") from error
 
 
 def _head(source: Source, compression: Compression | None) -> bytes:
@@ -77,9 +78,9 @@ def _head(source: Source, compression: Compression | None) -> bytes:
                 head += block
                 if len(head) >= _HEAD:
                     break
-        except Damaged as error:
+        except Damaged:
             if not head:
-                raise CorpusError(f"{source.name} cannot be read: {error}. Fetch it again.") from error
+                raise
     return head[:_HEAD]  # of a file that is cut off later, what there is: reading will say how far it goes
 
 

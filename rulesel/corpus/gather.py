@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from rulesel.corpus.columnar import Columnar, Parquet
+from rulesel.corpus.raw import Damaged
 from rulesel.records import Int64
 
 if TYPE_CHECKING:
@@ -70,9 +71,20 @@ def _wanted(reader: Columnar, wanted: Int64) -> Iterator[pa.RecordBatch]:
         for batch in read() if high > low else ():
             low, high = np.searchsorted(wanted, (at, at + batch.num_rows))
             if high > low:
-                yield batch.take(pa.array(wanted[low:high] - at))
+                yield _valid(batch.take(pa.array(wanted[low:high] - at)))
             at += batch.num_rows
         start += n_rows
+
+
+def _valid(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch, if nothing in it points outside it; Arrow's own functions trust it from here on."""
+    import pyarrow as pa
+
+    try:
+        batch.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise Damaged(" ".join(str(error).split())[:200]) from error
+    return batch
 
 
 def _merged(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.Table]:
@@ -115,5 +127,5 @@ def _taken(batches: list[pa.RecordBatch], places: Int64) -> pa.Table:
 
 
 def _codec(reader: Columnar) -> str:
-    codec = reader.codec if isinstance(reader, Parquet) else "snappy"
+    codec = reader.codec() if isinstance(reader, Parquet) else "snappy"
     return {"uncompressed": "none", "lz4_raw": "lz4"}.get(codec, codec)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, ClassVar
 
 import orjson
@@ -23,6 +22,7 @@ from rulesel.corpus.raw import (
     RecordReader,
     Unusable,
 )
+from rulesel.corpus.source import Source
 from rulesel.corpus.stream import Compression, Tally, blocks, lines, sha256_of
 
 
@@ -34,11 +34,11 @@ class JsonLines(RecordReader):
 
     format: ClassVar[Format] = "jsonl"
 
-    def __init__(self, path: Path, compression: Compression | None) -> None:
-        self._path = path
+    def __init__(self, source: Source, compression: Compression | None) -> None:
+        self._path = source.path
         self._compression = compression
         self._sha256: str | None = None
-        self.n_bytes = path.stat().st_size
+        self.n_bytes = source.path.stat().st_size
 
     def records(self) -> Iterator[Raw]:
         """See `RecordReader`."""

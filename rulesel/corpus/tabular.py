@@ -44,17 +44,19 @@ class Csv(RecordReader):
         self._compression = compression
         self._sha256: str | None = None
         self.n_bytes = source.path.stat().st_size
-        self.header: bytes = self._header()
+        self.header: bytes = self._header(source.name)
         twice = [name for name, count in Counter(field_names(self.header)).items() if count > 1 and name]
         if twice:
             raise CorpusError(f"{source.name} has more than one column named {twice[0]!r}. Rename one.")
 
-    def _header(self) -> bytes:
+    def _header(self, name: str) -> bytes:
         with self._path.open("rb", buffering=0) as file:
             content = lines(blocks(Tally(file), self._compression))
             start = next(content)
             feed = _Lines(chain([start], content))
-            next(_rows(feed, delimiter(start[0] or b"")), None)
+            row = next(_rows(feed, delimiter(start[0] or b"")))
+            if row.cells is None:
+                raise CorpusError(f"{name}: the first row should name the columns: {row.reason}.")
             return b"\n".join(feed.used) + b"\n"
 
     def records(self) -> Iterator[Raw]:
@@ -94,9 +96,12 @@ def delimiter(header: bytes) -> str:
 
 
 def field_names(header: bytes) -> list[str]:
-    """The fields a header names."""
+    """The fields a header names; none if it cannot be read as one."""
     text = header.removeprefix(BOM).decode("utf-8", "replace").rstrip("\r\n")
-    return next(parse_rows([text], delimiter(header)), [])
+    try:
+        return next(parse_rows([text], delimiter(header)), [])
+    except csv.Error:
+        return []
 
 
 def parse_rows(records: Iterable[str], mark: str) -> Iterator[list[str]]:

@@ -17,7 +17,7 @@ from rulesel.corpus.convert import SHAPES, Shape, converted
 from rulesel.corpus.detect import open_reader
 from rulesel.corpus.gather import write_rows
 from rulesel.corpus.raw import Damaged, Format
-from rulesel.corpus.reader import SourceInfo, damaged
+from rulesel.corpus.reader import SourceInfo
 from rulesel.corpus.source import Source
 from rulesel.corpus.stream import sha256_of
 from rulesel.errors import CorpusError, RuleselError, UsageError
@@ -172,7 +172,7 @@ def _write_rows(unfinished: Path, source: SourceInfo, rows: Iterable[int]) -> No
     try:
         write_rows(reader, np.fromiter(rows, dtype=np.int64), unfinished)
     except Damaged as error:
-        raise damaged(str(source.path), 0, error) from error
+        raise CorpusError(f"{source.path} is damaged: {error}. Its rows cannot be written.") from error
 
 
 @contextmanager

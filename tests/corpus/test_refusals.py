@@ -109,6 +109,18 @@ BAD = {
         b"text,text\na,b\n",
         "a.csv has more than one column named 'text'. Rename one.",
     ),
+    "CSV with a broken header": (
+        "a.csv",
+        b'"text" x\na\n',
+        "should name the columns: quotes or line breaks out of place.",
+    ),
+    "CSV with an endless header": ("a.csv", b'"text\na\n', "should name the columns: quotes or line breaks"),
+    "CSV with a Latin-1 header": ("a.csv", b"text,\xff\na,b\n", "should name the columns: not valid UTF-8."),
+    "CSV cut off in the header": (
+        "a.csv.gz",
+        gzip.compress(b"text,label")[:-9],
+        "cannot be read: the gzip data ends early",
+    ),
     "CSV in Latin-1": ("a.csv", "text\nä\nö\n".encode("latin-1"), "(2 x not valid UTF-8)"),
     "truncated gzip": (
         "a.jsonl.gz",
