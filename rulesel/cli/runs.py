@@ -88,7 +88,7 @@ def run(
         "store": store,
         "max_failed": max_failed,
     }
-    config = configs.check(configs.RunConfig, configs.merged(base, over))
+    config = configs.check(configs.RunConfig, {"select": {}} | configs.merged(base, over))
     with watching() as watcher:
         outcome = run_pipeline(config, watcher)
     show(outcome, json=json)
