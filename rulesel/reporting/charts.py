@@ -113,11 +113,21 @@ def overlaid(
     edges: Sequence[float],
     groups: Sequence[tuple[str, Sequence[int]]],
     *,
+    ticks: Sequence[tuple[float, str]],
     title: str,
     width: float = 560.0,
     height: float = 220.0,
 ) -> Markup:
-    """Shares of two groups over the same bins: the first as an area, the others as lines."""
+    """Shares of several groups over the same bins: the first as an area, the others as lines.
+
+    Args:
+        edges: of the bins.
+        groups: names and counts.
+        ticks: places on the axis with their labels.
+        title: read aloud.
+        width: pixels.
+        height: pixels.
+    """
     left, bottom, top = 34.0, height - 26, 10.0
     shares = [(name, [count / max(sum(counts), 1) for count in counts]) for name, counts in groups]
     limit = _round_up(max((max(values) for _, values in shares if values), default=1.0))
@@ -140,11 +150,27 @@ def overlaid(
             drawn.append(element("path", element("title", name), d=area, class_="area"))
         else:
             drawn.append(element("path", element("title", name), d=line, class_=f"line line{place}"))
-    for at in range(5):
-        value = edges[0] + span * at / 4
-        anchor = "start" if at == 0 else "end" if at == 4 else "middle"
-        drawn.append(label(f"{value:.3g}", x(value), bottom + 15, class_="tick", text_anchor=anchor))
+    for value, text in ticks:
+        if edges[0] <= value <= edges[-1]:
+            drawn.append(label(text, x(value), bottom + 15, class_="tick", text_anchor="middle"))
     return canvas(width, height, *drawn, title=title)
+
+
+def round_ticks(low: float, high: float) -> list[tuple[float, str]]:
+    """Four to eight round numbers within a range."""
+    step = 10.0 ** math.floor(math.log10((high - low) / 4)) if high > low else 1.0
+    step *= next(factor for factor in (1, 2, 5, 10) if (high - low) / (factor * step) <= 8)
+    first = math.ceil(low / step)
+    values = [at * step for at in range(first, math.floor(high / step) + 1)]
+    return [(value, f"{round(value, 10):g}".replace("-", "−")) for value in values]
+
+
+def length_ticks(low: float, high: float) -> list[tuple[float, str]]:
+    """1, 2, 5 times powers of ten within a range of decimal logarithms, labelled as the numbers they stand for."""
+    powers = range(math.floor(low), math.ceil(high) + 1)
+    wide = high - low > 3
+    numbers = [factor * 10**power for power in powers for factor in ((1,) if wide else (1, 2, 5)) if power >= 0]
+    return [(math.log10(value), f"{value:,}".replace(",", "\u202f")) for value in numbers]
 
 
 def _rules(

@@ -55,7 +55,9 @@ def heat_map(figures: CorrelationMap, names: Sequence[str], chosen: Sequence[int
         *_names(figures.order, names, chosen, cell),
         picture,
         element("rect", x=NAMES, y=GAP, width=side, height=side, class_="frame", data_cells=str(count)),
-        element("path", d=_tree(figures, cell, NAMES + side + GAP), class_="tree"),
+        element(
+            "path", d=_tree(figures, cell, NAMES + side + GAP), class_="tree" if count <= 2 * NAMED else "tree fine"
+        ),
         title=f"Correlations of {count} rules, ordered by similarity",
         class_="chart map",
     )

@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from rulesel.algorithms.dpp import condition, greedy_map
 from rulesel.algorithms.keyed import hashed
-from rulesel.algorithms.stability import bootstrap, mean_jaccard, membership, nogueira
+from rulesel.algorithms.stability import bootstrap, mean_jaccard, membership
 from rulesel.records import RuleSet
-from rulesel.rules.audit_arms import Bench, bench, compare, coverage, score_stability, set_scores
+from rulesel.rules.audit_arms import Bench, bench, compare, coverage, score_stability, set_scores, set_stability
 from rulesel.rules.audit_cards import Known, cards, example_standing, lost_standing
 from rulesel.rules.audit_figures import (
     AuditFigures,
@@ -186,11 +186,10 @@ def _error(relevance: Floats, rows: int, n: int) -> Floats:
 def _bootstrap(again: Resamples, on: Bench, rows: int, choice: RuleChoice) -> Bootstrap:
     steady, top = score_stability(set_scores(again.sets, on, raw=choice.raw))
     frequency = membership(again.sets, len(on.C)).mean(axis=0)
-    phi = nogueira(again.sets, len(on.C))
     return Bootstrap(
         repeats=len(again.sets),
         rows=rows,
-        stability=phi if np.isfinite(phi) else None,
+        stability=set_stability(again.sets, on),
         jaccard=mean_jaccard(again.sets, len(on.C)),
         score_stability=steady,
         top_overlap=top,

@@ -78,12 +78,18 @@ def compare(choice: RuleChoice, on: Bench, resampled: Sets, ranked: Sets, seed: 
         _arm("chosen", [choice.indices], on, resampled, raw=choice.raw),
         _arm("top", [top], on, ranked),
     ]
-    guesses = [rng.choice(on.usable, size, replace=False) for _ in range(RANDOM_SETS)]
+    guesses = [rng.choice(on.usable, min(size, len(on.usable)), replace=False) for _ in range(RANDOM_SETS)]
     arms.append(_arm("random", guesses, on, guesses))
     if draws := _published(on.ratings, size, rng):
         arms.append(_arm("paper", draws, on, draws, raw=True))
     arms.append(_arm("all", [on.usable], on, ()))
     return arms
+
+
+def set_stability(sets: Sets, on: Bench) -> float | None:
+    """Nogueira's stability among the rules that could be chosen, so that random sets of them have 0."""
+    pool = np.union1d(on.usable, np.concatenate([np.asarray(one, dtype=np.int64) for one in sets]))
+    return _finite(nogueira([np.searchsorted(pool, one) for one in sets], len(pool)))
 
 
 def score_stability(scores: Floats) -> tuple[float | None, float | None]:
@@ -141,7 +147,7 @@ def _arm(
         unusable=_spread([float(np.setdiff1d(one, on.usable).size) for one in whole]),
         relevance=_spread([float(on.relevance[one].mean()) for one in whole]),
         agreement=_agreement(whole, on, raw=raw),
-        stability=_finite(nogueira(again, len(on.C))) if len(again) else None,
+        stability=set_stability(again, on) if len(again) else None,
         score_stability=steady,
     )
 

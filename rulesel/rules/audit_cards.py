@@ -199,7 +199,7 @@ def _with_examples(
     made: list[RuleFigures], ends: list[tuple[list[int], list[int]]], S: npt.NDArray[np.floating], known: Known
 ) -> list[RuleFigures]:
     rows = sorted({row for high, low in ends for row in (*high, *low)})
-    texts = dict(zip(rows, known.texts(rows), strict=True)) if known.texts is not None else {}
+    texts = dict(zip(rows, known.texts(rows), strict=True)) if known.texts is not None and rows else {}
 
     def shown(row: int, rule: int) -> Shown:
         text = texts.get(row)
