@@ -1,0 +1,299 @@
+"""Greedy maximisation of a set function: naive, lazy, batched lazy, stochastic, and split over parts.
+
+Lazy evaluation: M. Minoux, "Accelerated greedy algorithms for maximizing submodular set functions" (1978).
+Stochastic greedy: B. Mirzasoleiman et al., "Lazier than lazy greedy" (arXiv 1409.7938), Algorithm 1.
+GreeDi: B. Mirzasoleiman et al., "Distributed submodular maximization" (arXiv 1411.0541), Algorithm 2.
+
+A gain may only fall as the set grows (submodularity); then a stale gain is an upper bound, and the lazy forms pick
+exactly what the naive one picks, ties included: the lowest row wins.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rulesel.algorithms.given import Given, Progress, checked_given, checked_k
+
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+Probe = Callable[[float], FloatArray]
+
+NOBODY = (-math.inf, 0)
+"""Bound and row of a rival that loses to everyone."""
+FIRST = 4
+"""Rows evaluated in full when a step starts without a known gain."""
+
+
+class Picks(NamedTuple):
+    """Rows in the order they were picked, and what each added when it was picked (higher is better)."""
+
+    indices: IntArray
+    gains: FloatArray
+
+
+class Objective(Protocol):
+    """A set function and the set built so far.
+
+    The gain of a row must not depend on which other rows share its probe, and must not rise when a row is accepted.
+    """
+
+    @property
+    def n(self) -> int:
+        """Number of rows that can be picked."""
+
+    def probe(self, candidates: IntArray) -> Probe:
+        """A function of a floor that gives the present gain of each candidate, float64, also after later acceptances.
+
+        Below the floor it may give any upper bound of the gain that is itself below the floor.
+        """
+
+    def accept(self, candidate: int) -> None:
+        """Add one row to the set."""
+
+
+def naive_greedy(objective: Objective, k: int, *, given: Given = ()) -> Picks:
+    """Greedy that evaluates every row at every step: n * k evaluations, valid for any gain.
+
+    Args:
+        objective: the set function; its set must still be empty.
+        k: rows to pick; fewer are returned only when fewer are left.
+        given: rows already in the set; they are never picked.
+
+    Raises:
+        ValueError: k is negative, or given is out of range or repeats a row.
+    """
+    gone, k = _start(objective, k, given)
+    probe = objective.probe(np.arange(objective.n, dtype=np.int64))
+    picks = _Recorder(objective)
+    for _ in range(k):
+        gains = probe(-np.inf)
+        gains[gone] = -np.inf
+        best = int(gains.argmax())
+        gone[best] = True
+        picks.take(best, float(gains[best]))
+    return picks.result()
+
+
+def lazy_greedy(objective: Objective, k: int, *, given: Given = ()) -> Picks:
+    """Minoux's greedy, one row at a time: the picks of `naive_greedy` with far fewer evaluations.
+
+    Arguments and errors are those of `naive_greedy`.
+    """
+    gone, k = _start(objective, k, given)
+    rows = np.flatnonzero(~gone).astype(np.int64)
+    heap = [(-gain, row, 0) for row, gain in zip(rows.tolist(), objective.probe(rows)(-np.inf).tolist(), strict=True)]
+    heapq.heapify(heap)
+    picks = _Recorder(objective)
+    while len(picks) < k:
+        loss, row, stamp = heap[0]
+        if stamp == len(picks):
+            heapq.heappop(heap)
+            picks.take(row, -loss)
+        else:
+            fresh = float(objective.probe(np.array([row], dtype=np.int64))(-np.inf)[0])
+            heapq.heapreplace(heap, (-fresh, row, len(picks)))
+    return picks.result()
+
+
+def batched_lazy_greedy(
+    objective: Objective,
+    k: int,
+    *,
+    given: Given = (),
+    batch: int = 64,
+    progress: Progress | None = None,
+) -> Picks:
+    """Lazy greedy over the `batch` most promising rows at once: the picks of `naive_greedy`, in vectorised steps.
+
+    The best row of the batch is taken as long as its fresh gain is no less than every bound outside the batch; then
+    the batch is drawn again. Where no row of the batch wins, the rows that still may are evaluated, twice as many each
+    time: a step in which all bounds are far too high costs a few passes over the rows, not one batch after another.
+
+    Args:
+        objective: the set function; its set must still be empty.
+        k: rows to pick; fewer are returned only when fewer are left.
+        given: rows already in the set; they are never picked.
+        batch: rows evaluated together.
+        progress: told (picked, k) now and then.
+
+    Raises:
+        ValueError: k is negative, batch is less than 1, or given is out of range or repeats a row.
+    """
+    if batch < 1:
+        raise ValueError(f"batch must be at least 1, got {batch}.")
+    gone, k = _start(objective, k, given)
+    bounds = objective.probe(np.arange(objective.n, dtype=np.int64))(-np.inf)
+    bounds[gone] = -np.inf
+    picks = _Recorder(objective)
+    while len(picks) < k:
+        rows, rival = _most_promising(bounds, batch)
+        before = len(picks)
+        _take_while_best(objective, bounds, rows, rival, picks, k)
+        if len(picks) == before:
+            winner, gain = _settle(objective, bounds)
+            picks.take(winner, gain)
+            bounds[winner] = -np.inf
+        if progress is not None:
+            progress(len(picks), k)
+    return picks.result()
+
+
+def stochastic_greedy(objective: Objective, k: int, *, seed: int, epsilon: float = 0.01, given: Given = ()) -> Picks:
+    """Greedy over a random sample of (n / k) ln(1 / epsilon) rows at each step.
+
+    Reaches (1 - 1/e - epsilon) of the optimum in expectation for a monotone submodular function, with n ln(1/epsilon)
+    evaluations whatever k is. Not a prefix of itself for another k.
+
+    Args:
+        objective: the set function; its set must still be empty.
+        k: rows to pick; fewer are returned only when fewer are left.
+        seed: of the samples.
+        epsilon: in (0, 1); smaller is closer to greedy and slower.
+        given: rows already in the set; they are never picked.
+
+    Raises:
+        ValueError: epsilon is outside (0, 1), k is negative, or given is out of range or repeats a row.
+    """
+    if not 0 < epsilon < 1:
+        raise ValueError(f"epsilon must lie in (0, 1), got {epsilon}.")
+    gone, k = _start(objective, k, given)
+    rng = np.random.default_rng(seed)
+    left = rng.permutation(np.flatnonzero(~gone)).astype(np.int64)
+    sample = math.ceil(len(left) / k * math.log(1 / epsilon)) if k else 0
+    picks = _Recorder(objective)
+    for _ in range(k):
+        drawn = rng.choice(len(left), size=min(sample, len(left)), replace=False)
+        drawn = drawn[np.argsort(left[drawn])]
+        gains = objective.probe(left[drawn])(-np.inf)
+        best = int(gains.argmax())
+        picks.take(int(left[drawn[best]]), float(gains[best]))
+        left[drawn[best]] = left[-1]
+        left = left[:-1]
+    return picks.result()
+
+
+def greedi(
+    part: IntArray, k: int, *, select: Callable[[IntArray, int], Picks], value: Callable[[IntArray], float]
+) -> Picks:
+    """Greedy in two rounds: k rows from each part, then k from the union; the best of all these sets is returned.
+
+    With rows assigned to parts at random the expected value is at least (1 - 1/e) / 2 of the optimum (R. Barbosa et
+    al., arXiv 1502.02606) and in practice near greedy's. The gains are those of the round that won.
+
+    Args:
+        part: part of each row, int (n,), any labels.
+        k: rows to pick.
+        select: (rows, k) -> picks as positions in `rows`.
+        value: objective of a set of rows over the whole, higher is better.
+    """
+    rounds = []
+    for label in np.unique(part):
+        rows = np.flatnonzero(part == label).astype(np.int64)
+        positions, gains = select(rows, min(k, len(rows)))
+        rounds.append(Picks(rows[positions], gains))
+    if not rounds:
+        return Picks(np.empty(0, dtype=np.int64), np.empty(0))
+    union = np.sort(np.concatenate([picks.indices for picks in rounds]))
+    positions, gains = select(union, min(k, len(union)))
+    return max([Picks(union[positions], gains), *rounds], key=lambda picks: value(picks.indices))
+
+
+class _Recorder:
+    """The picks so far, told to the objective as they are made."""
+
+    def __init__(self, objective: Objective) -> None:
+        self._objective = objective
+        self._rows: list[int] = []
+        self._gains: list[float] = []
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def take(self, row: int, gain: float) -> None:
+        self._objective.accept(row)
+        self._rows.append(row)
+        self._gains.append(gain)
+
+    def result(self) -> Picks:
+        return Picks(np.array(self._rows, dtype=np.int64), np.array(self._gains, dtype=np.float64))
+
+
+def _start(objective: Objective, k: int, given: Given) -> tuple[NDArray[np.bool_], int]:
+    """Put the given rows into the set; return the mask of rows that cannot be picked and k cut to what is left."""
+    rows = checked_given(given, objective.n)
+    gone = np.zeros(objective.n, dtype=bool)
+    gone[rows] = True
+    for row in rows.tolist():
+        objective.accept(row)
+    return gone, checked_k(k, objective.n, rows)
+
+
+def _most_promising(bounds: FloatArray, size: int) -> tuple[IntArray, tuple[float, int]]:
+    """The `size` rows of highest bound, lowest row first among equals, and (bound, -row) of the best one outside.
+
+    Rows that cannot be picked have the bound -inf and are left out.
+    """
+    n = len(bounds)
+    if size >= n:
+        return np.flatnonzero(bounds > -np.inf).astype(np.int64), NOBODY
+    ranked = np.partition(bounds, n - size - 1)
+    edge, outside = ranked[n - size :].min(), ranked[n - size - 1]
+    above = np.flatnonzero(bounds > edge)
+    level = np.flatnonzero(bounds == edge)
+    inside = size - len(above)
+    rival = level[inside] if outside == edge else int((bounds == outside).argmax())
+    rows = np.concatenate([above, level[:inside] if edge > -np.inf else level[:0]]).astype(np.int64)
+    rows.sort()
+    return rows, (float(outside), -int(rival))
+
+
+def _take_while_best(
+    objective: Objective, bounds: FloatArray, rows: IntArray, rival: tuple[float, int], picks: _Recorder, k: int
+) -> None:
+    """Take the best of the rows while it beats the rival; `bounds` are brought down.
+
+    A row that has fallen below the rival stays below it, so only the others are looked at again.
+    """
+    probe = objective.probe(rows)
+    while len(rows) and len(picks) < k:
+        gains = probe(rival[0])
+        gains[bounds[rows] == -np.inf] = -np.inf
+        best = int(gains.argmax())
+        if (float(gains[best]), -int(rows[best])) < rival:
+            bounds[rows] = gains
+            return
+        picks.take(int(rows[best]), float(gains[best]))
+        gains[best] = -np.inf
+        bounds[rows] = gains
+        hopeful = gains >= rival[0]
+        if 2 * int(np.count_nonzero(hopeful)) <= len(rows):
+            rows = rows[hopeful]
+            probe = objective.probe(rows)
+
+
+def _settle(objective: Objective, bounds: FloatArray) -> tuple[int, float]:
+    """The best row of this step and its gain; `bounds` are brought down on the way.
+
+    Once a gain is known, only rows whose bound is no less are evaluated, twice as many at a time as before.
+    """
+    seen: list[tuple[IntArray, FloatArray]] = []
+    leader = rival = NOBODY
+    size = FIRST
+    while not seen or leader < rival:
+        rows, rival = _most_promising(bounds, size)
+        rows = rows[bounds[rows] >= leader[0]]
+        gains = objective.probe(rows)(leader[0])
+        seen.append((rows, gains))
+        best = int(gains.argmax())
+        leader = max(leader, (float(gains[best]), -int(rows[best])))
+        bounds[rows] = -np.inf
+        size *= 2
+    for rows, gains in seen:
+        bounds[rows] = gains
+    return -leader[1], leader[0]
