@@ -80,9 +80,10 @@ def summary(figures: AuditFigures) -> list[str]:
     """The audit in a few sentences."""
     arms = {arm.name: arm for arm in figures.arms}
     chosen, guess = arms["chosen"], arms["random"]
+    unusable = len(figures.rules) - figures.usable
     found = [
         f"{len(figures.chosen)} of {len(figures.rules)} rules were chosen from the ratings of "
-        f"{count(figures.examples)} examples; {len(figures.rules) - figures.usable} could not be used."
+        f"{count(figures.examples)} examples{f'; {unusable} could not be used' if unusable else ''}."
     ]
     if chosen.coverage is not None:
         found.append(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from rulesel.records import Status
 from rulesel.reporting.charts import bars
@@ -76,6 +77,11 @@ def short(value: float | None) -> str:
     return "–" if value is None else f"{value:.3g}"
 
 
+def quoted(text: str) -> Markup:
+    """A sentence whose quoted names do not turn the direction of the rest."""
+    return Markup(re.sub("“([^”]*)”", r"“<bdi>\1</bdi>”", str(escape(visible(text)))))
+
+
 def failed(card: RuleFigures) -> str:
     """Share of a rule's ratings that failed."""
     lost = sum(card.failures.values())
@@ -94,6 +100,7 @@ def _environment() -> jinja2.Environment:
     environment.globals["bars"] = bars
     environment.filters |= {
         "visible": visible,
+        "quoted": quoted,
         "number": optional,
         "percent": percent,
         "count": count,

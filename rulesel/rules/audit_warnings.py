@@ -100,10 +100,11 @@ def _of_the_set(
     size = len(choice.indices)
     guess, mine = by_name["random"].rms_correlation, by_name["chosen"].rms_correlation.value
     if size > 1 and guess.low is not None and mine >= guess.low and size < by_name["all"].size:
-        than = "more correlated than" if mine > (guess.high or guess.low) else "about as correlated as"
+        more = mine > (guess.high or guess.low)
+        than = "more correlated than" if more else "about as correlated as"
         text = (
             f"The chosen rules are {than} {size} rules picked at random (root mean square {number(mine)} against "
-            f"{number(guess.value)}): what bears on quality in these ratings goes together."
+            f"{number(guess.value)}){': what bears on quality in these ratings goes together' if more else ''}."
         )
         yield Warned(kind="note", grave=False, rules=[], text=text)
     little = [rule for rule, left in zip(choice.indices, choice.residual.tolist(), strict=True) if left < MIN_RESIDUAL]
@@ -159,7 +160,7 @@ def _better(kept: RuleFigures, other: RuleFigures) -> str:
         ("reliable", kept.reliability, other.reliability),
         ("relevant", kept.relevance, other.relevance),
     ):
-        if a is not None and b is not None and a.value - b.value > 0.005:
+        if a is not None and b is not None and round(a.value, 2) > round(b.value, 2):
             return f", the more {kind} ({number(a.value)} against {number(b.value)})"
     return ", which goes better with the other rules"
 

@@ -10,6 +10,7 @@ import pytest
 
 import rulesel.reporting
 from rulesel.reporting.audit_page import audit_page, summary
+from rulesel.reporting.render import quoted
 from rulesel.reporting.run_figures import RunFigures
 from rulesel.rules.audit_figures import AuditFigures
 
@@ -50,6 +51,11 @@ def test_untrusted_text_is_escaped_everywhere(page: str) -> None:
     assert page.count("</style>") == 1
     assert page.count("</script>") == 2
     assert "{{ 7 * 7 }}" in page  # a rule is no template
+
+
+def test_names_in_a_warning_are_isolated_and_escaped() -> None:
+    text = "“<b>\u05e9\u202e” repeats “x”."
+    assert quoted(text) == "“<bdi>&lt;b&gt;\u05e9[U+202E]</bdi>” repeats “<bdi>x</bdi>”."
 
 
 def test_the_embedded_values_cannot_end_the_script(page: str) -> None:

@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from rulesel.reporting.run import Run
 from rulesel.reporting.run_figures import RunFigures, Stage
-from rulesel.reporting.run_measure import Run, measure
+from rulesel.reporting.run_measure import measure
 from rulesel.reporting.run_page import run_page, summary
 from rulesel.rules.audit_figures import AuditFigures
 
