@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from rulesel.records import RuleSet
 from rulesel.rules.choice import RuleChoice
 from rulesel.rules.choose import choose_rules
 from rulesel.store import Store
+from rulesel.store.database import now
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +107,6 @@ def choose(store: Store, config: RulesConfig, *, judge: str | None, gold: str | 
     )
     store.db.con.execute(
         "INSERT INTO choices VALUES (?, ?, ?, ?, ?)",
-        [digest(detail), rule_set.id, name, json.dumps(detail), datetime.now(UTC)],
+        [digest(detail), rule_set.id, name, json.dumps(detail), now()],
     )
     return Choice(rule_set, name, sample, choice)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import pyarrow as pa
 
 from rulesel.errors import UnknownName
 from rulesel.records import Float64, Int64
-from rulesel.store.database import Database
+from rulesel.store.database import Database, now
 
 
 class Columns:
@@ -54,7 +53,7 @@ class Columns:
             number = int(self._db.one('SELECT coalesce(max("column"), -1) + 1 FROM columns'))
             self._db.con.execute(
                 "INSERT INTO columns VALUES (?, ?, ?, ?, ?, ?)",
-                [number, identity, name, direction, json.dumps(provenance), datetime.now(UTC)],
+                [number, identity, name, direction, json.dumps(provenance), now()],
             )
             why = [(reasons or {}).get(i) for i in range(len(contents))] if reasons else None
             self._db.insert(
@@ -97,7 +96,7 @@ class Columns:
         self._db.con.execute("DELETE FROM features WHERE id = ?", [identity])
         self._db.con.execute(
             "INSERT INTO features VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [identity, name, path, n, dimension, json.dumps(provenance), datetime.now(UTC)],
+            [identity, name, path, n, dimension, json.dumps(provenance), now()],
         )
 
     def feature(self, name: str) -> str:

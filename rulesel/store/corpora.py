@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from rulesel.records import Batch, Int64
-from rulesel.store.database import Database
+from rulesel.store.database import Database, now
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,7 @@ class Corpora:
 
     def touch(self, corpus: int) -> None:
         """Make a known corpus the current one."""
-        self._db.con.execute("UPDATE corpora SET read_at = ? WHERE corpus = ?", [datetime.now(UTC), corpus])
+        self._db.con.execute("UPDATE corpora SET read_at = ? WHERE corpus = ?", [now(), corpus])
 
     def begin(
         self,
@@ -257,7 +256,7 @@ class Incoming:
             con.execute(
                 "UPDATE corpora SET finished = true, sha256 = ?, n_records = ?, n_examples = ?, skipped = ?, read_at = ? "
                 "WHERE corpus = ?",
-                [sha256, n_records, n_examples, json.dumps(skipped), datetime.now(UTC), self.corpus],
+                [sha256, n_records, n_examples, json.dumps(skipped), now(), self.corpus],
             )
         return Corpora(self._db).get(self.corpus)
 

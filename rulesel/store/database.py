@@ -102,11 +102,14 @@ class Database:
         for number, statements in enumerate(MIGRATIONS[have:], start=have + 1):
             with self.transaction():
                 self.con.execute(statements)
-                self.con.execute(
-                    "INSERT INTO schema_version VALUES (?, ?, ?)", [number, datetime.now(UTC), _own_version()]
-                )
+                self.con.execute("INSERT INTO schema_version VALUES (?, ?, ?)", [number, now(), _own_version()])
                 if number == 1:
                     self.con.execute("INSERT INTO settings VALUES ('secret', ?)", [secrets.token_hex(16)])
+
+
+def now() -> datetime:
+    """The time in UTC, as the store keeps it."""
+    return datetime.now(UTC).replace(tzinfo=None)
 
 
 class Transaction:

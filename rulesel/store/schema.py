@@ -1,7 +1,7 @@
 """The tables, as numbered migrations: append-only, a released one never changes.
 
 Ratings hang on contents, not on records: the same text read twice, under whatever extra fields, is rated once.
-Wide numbers come as small integers (`content`, `rule`, `rater`) in tables without keys, the layout that appends 10
+Times are in UTC. Wide numbers come as small integers (`content`, `rule`, `rater`) in tables without keys, the layout that appends 10
 million ratings in under a second; the one writing process keeps them unique by asking first what is missing.
 """
 
@@ -17,14 +17,14 @@ _STATUS = ", ".join(f"'{status.name}'" for status in sorted(Status))
 
 MIGRATIONS: tuple[str, ...] = (
     f"""
-CREATE TABLE schema_version (version INTEGER, applied TIMESTAMP WITH TIME ZONE, rulesel VARCHAR);
+CREATE TABLE schema_version (version INTEGER, applied TIMESTAMP, rulesel VARCHAR);
 CREATE TABLE settings (name VARCHAR, value VARCHAR);
 
 -- what was read: a corpus is one state of one file under one mapping
 CREATE TABLE corpora (
     corpus INTEGER, path VARCHAR, format VARCHAR, shape VARCHAR, mapping VARCHAR, header BLOB, sha256 VARCHAR,
     row_limit BIGINT, n_records BIGINT, n_examples BIGINT, skipped VARCHAR, first_content BIGINT, finished BOOLEAN,
-    read_at TIMESTAMP WITH TIME ZONE
+    read_at TIMESTAMP
 );
 CREATE TABLE contents (content BIGINT, hash VARCHAR, hash_key UBIGINT, prompt VARCHAR, response VARCHAR);
 CREATE TABLE examples (corpus INTEGER, row BIGINT, content BIGINT, occurrence INTEGER, record VARCHAR);
@@ -43,31 +43,31 @@ CREATE TABLE rating_reasons (content BIGINT, rule INTEGER, rater INTEGER, reason
 
 -- one number an example: grades, likelihoods, imported scores
 CREATE TABLE columns (
-    "column" INTEGER, id VARCHAR, name VARCHAR, direction VARCHAR, provenance VARCHAR, made_at TIMESTAMP WITH TIME ZONE
+    "column" INTEGER, id VARCHAR, name VARCHAR, direction VARCHAR, provenance VARCHAR, made_at TIMESTAMP
 );
 CREATE TABLE column_values ("column" INTEGER, content BIGINT, value DOUBLE, reason VARCHAR);
 CREATE TABLE features (
     id VARCHAR, name VARCHAR, path VARCHAR, n BIGINT, dimension INTEGER, provenance VARCHAR,
-    made_at TIMESTAMP WITH TIME ZONE
+    made_at TIMESTAMP
 );
 
 -- what was chosen
 CREATE TABLE choices (
-    choice VARCHAR, rule_set VARCHAR, rater VARCHAR, detail VARCHAR, made_at TIMESTAMP WITH TIME ZONE
+    choice VARCHAR, rule_set VARCHAR, rater VARCHAR, detail VARCHAR, made_at TIMESTAMP
 );
 CREATE TABLE runs (
-    run VARCHAR, attempt INTEGER, started TIMESTAMP WITH TIME ZONE, ended TIMESTAMP WITH TIME ZONE, outcome VARCHAR,
+    run VARCHAR, attempt INTEGER, started TIMESTAMP, ended TIMESTAMP, outcome VARCHAR,
     config VARCHAR, packages VARCHAR
 );
 CREATE TABLE selections (
     selection VARCHAR, run VARCHAR, corpus INTEGER, method VARCHAR, n BIGINT, receipt VARCHAR,
-    made_at TIMESTAMP WITH TIME ZONE
+    made_at TIMESTAMP
 );
 CREATE TABLE selection_rows (selection VARCHAR, rank BIGINT, corpus INTEGER, row BIGINT, key DOUBLE);
 
 -- what it cost
 CREATE TABLE calls (
-    key VARCHAR, run VARCHAR, model VARCHAR, called TIMESTAMP WITH TIME ZONE, seconds DOUBLE, attempts INTEGER,
+    key VARCHAR, run VARCHAR, model VARCHAR, called TIMESTAMP, seconds DOUBLE, attempts INTEGER,
     status VARCHAR, prompt_tokens BIGINT, cached_tokens BIGINT, completion_tokens BIGINT, cost DOUBLE, reason VARCHAR
 );
 

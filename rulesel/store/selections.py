@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from rulesel.records import Float64, Int64
-from rulesel.store.database import Database
+from rulesel.store.database import Database, now
 
 
 class SelectionTable:
@@ -24,7 +23,7 @@ class SelectionTable:
         attempt = int(self._db.one("SELECT count(*) + 1 FROM runs WHERE run = ?", run))
         self._db.con.execute(
             "INSERT INTO runs (run, attempt, started, outcome, config, packages) VALUES (?, ?, ?, 'running', ?, ?)",
-            [run, attempt, datetime.now(UTC), json.dumps(config), json.dumps(packages)],
+            [run, attempt, now(), json.dumps(config), json.dumps(packages)],
         )
         return attempt
 
@@ -32,7 +31,7 @@ class SelectionTable:
         """Record how an attempt ended."""
         self._db.con.execute(
             "UPDATE runs SET ended = ?, outcome = ? WHERE run = ? AND attempt = ?",
-            [datetime.now(UTC), outcome, run, attempt],
+            [now(), outcome, run, attempt],
         )
 
     def runs(self) -> list[dict[str, Any]]:
@@ -61,7 +60,7 @@ class SelectionTable:
                 self._db.con.execute(f"DELETE FROM {table} WHERE selection = ?", [selection])
             self._db.con.execute(
                 "INSERT INTO selections VALUES (?, ?, ?, ?, ?, ?, ?)",
-                [selection, run, corpus, method, k, json.dumps(receipt), datetime.now(UTC)],
+                [selection, run, corpus, method, k, json.dumps(receipt), now()],
             )
             self._db.insert(
                 "selection_rows",
