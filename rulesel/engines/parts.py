@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +72,7 @@ def write_part(
     Returns:
         How many examples it holds.
     """
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:12]}")
     count = 0
     schema = SCHEMA.with_metadata({"provenance": json.dumps(provenance)})
     try:
@@ -80,10 +80,21 @@ def write_part(
             for hashes, ratings in rated:
                 writer.write_table(_table(rater, rules, hashes, ratings).cast(schema))
                 count += len(hashes)
-        os.replace(partial, path)  # noqa: PTH105 - atomic on every system, unlike what Path.rename promises
+        _put(partial, path)
     finally:
         partial.unlink(missing_ok=True)
     return count
+
+
+def _put(partial: Path, path: Path) -> None:
+    """Move a whole part to its place and remove what killed workers left of it."""
+    try:
+        partial.replace(path)
+    except FileNotFoundError:  # another worker finished the same shard and tidied up
+        if not path.exists():
+            raise
+    for left in path.parent.glob(f".{path.name}.*"):
+        left.unlink(missing_ok=True)
 
 
 def read_part(path: Path) -> Part:

@@ -81,11 +81,19 @@ class Split:
     def padded(self, values: Sequence[Mapping[str, str]], prefixes: Sequence[list[int]]) -> list[list[int]]:
         """Prefixes whose closing line is lengthened to fill whole blocks, where that computes fewer tokens."""
         found = list(prefixes)
-        short = {i: -len(ids) % BLOCK for i, ids in enumerate(found) if _pays(len(ids) % BLOCK)}
-        longer = self._encode_parts([_lengthen(_fill(self._document, values[i]), n) for i, n in short.items()])
-        for i, ids in zip(short, longer, strict=True):
-            if (len(self.head) + len(ids)) % BLOCK == 0:  # else this tokenizer merges the filler: leave it out
-                found[i] = self.head + ids
+        fillers = {i: -len(ids) % BLOCK for i, ids in enumerate(found) if _pays(len(ids) % BLOCK)}
+        wanted = len(fillers)
+        for _ in range(2):  # the first filler may change how the line's own marks are cut
+            texts = [_lengthen(_fill(self._document, values[i]), n) for i, n in fillers.items()]
+            longer = dict(zip(fillers, self._encode_parts(texts), strict=True))
+            for i, ids in longer.items():
+                over = (len(self.head) + len(ids)) % BLOCK
+                fillers[i] += -over % BLOCK
+                if not over and len(self.head) + len(ids) - len(found[i]) < BLOCK:
+                    found[i] = self.head + ids
+            fillers = {i: n for i, n in fillers.items() if len(found[i]) % BLOCK and n < BLOCK + 2}
+        if wanted and len(fillers) == wanted:
+            log.warning("This model's tokenizer has no one token for the filler: prefixes are not padded.")
         return found
 
     def suffixes(self, values: Sequence[Mapping[str, str]]) -> list[list[int]]:
@@ -98,7 +106,7 @@ class Split:
         return self.prefixes([values])[0] + self.suffixes([values])[0] == whole
 
     def spans(self, values: Sequence[Mapping[str, str]]) -> list[tuple[int, int]]:
-        """Where the tokens of each document itself begin and end in its prefix."""
+        """Where the tokens that begin inside each document stand in its prefix, as (first, one past the last)."""
         before, _, _ = self._document.partition(f"{_MARK}document{_MARK}")
         lead = ANCHOR if self._anchored else ""
         found = self._tokenizer(
@@ -111,7 +119,7 @@ class Split:
         spans = []
         for offsets, v in zip(found, values, strict=True):
             first = len(lead) + len(_fill(before, v))
-            inside = [t for t, (a, b) in enumerate(offsets) if a >= first and b <= first + len(v["document"]) and b > a]
+            inside = [t for t, (a, b) in enumerate(offsets) if first <= a < first + len(v["document"]) and b > a]
             spans.append((drop + inside[0], drop + inside[-1] + 1) if inside else (0, 0))
         return spans
 

@@ -102,10 +102,10 @@ class Vllm(Rater):
 
     def refuses(self, rule: Rule) -> str | None:
         """A rule too long for the room that is kept for it."""
-        text = "".join(_holes(rule).values())
+        text = "".join(_question(rule).values())
         if len(text.encode()) < RULE_TOKENS // 2:  # a token is a byte at least: no need to ask the tokenizer
             return None
-        tokens = len(_split(self.prompt, _tokenizer(locate(self.model, self.revision))).suffixes([_holes(rule)])[0])
+        tokens = len(_split(self.prompt, _tokenizer(locate(self.model, self.revision))).suffixes([_question(rule)])[0])
         return f"its prompt takes {tokens} tokens of {RULE_TOKENS}" if tokens > RULE_TOKENS else None
 
     def rate(self, batches: Iterable[Batch], rules: Sequence[Rule], lent: Lent) -> Iterator[Ratings]:
@@ -123,7 +123,7 @@ class Vllm(Rater):
     ) -> Iterator[tuple[Ratings, Float64]]:
         """As `rate`, with each document's mean negative log-likelihood per token; NaN unless `perplexity` is on."""
         opened = self.open()
-        suffixes = opened.split.suffixes([_holes(rule) for rule in rules])
+        suffixes = opened.split.suffixes([_question(rule) for rule in rules])
         masses = _Masses(rules)
         for batch in batches:
             documents = prepare(opened.split, batch, lent.secret, budget=opened.budget, pad=self.pad)
@@ -190,7 +190,7 @@ class Vllm(Rater):
         """Compare the first prompts with what the tokenizer makes of the whole text."""
         for values in documents.values[: max(0, CHECKED - len(opened.canonical))] if rules else []:
             rule = rules[len(opened.canonical) % len(rules)]
-            opened.canonical.append(opened.split.canonical(load(self.prompt), values | _holes(rule)))
+            opened.canonical.append(opened.split.canonical(load(self.prompt), values | _question(rule)))
             if not opened.canonical[-1] and all(opened.canonical[:-1]):
                 log.warning("This model's tokenizer cuts some prompts elsewhere than where they are joined.")
 
@@ -260,8 +260,11 @@ def _parts(prefixes: Sequence[list[int]], rules: int, capacity: int | None) -> I
         yield slice(start, len(prefixes))
 
 
-def _holes(rule: Rule) -> dict[str, str]:
-    low, high = (rule.anchors.low, rule.anchors.high) if rule.anchors else ("not at all", "fully")
+def _question(rule: Rule) -> dict[str, str]:
+    """What fills a rule's holes, as in every rater that asks a model: anchors tell the lowest and highest rating."""
+    low, high = ("not at all", "fully") if rule.anchors is None else (rule.anchors.low, rule.anchors.high)
+    if rule.anchors is not None and rule.polarity == "negative":
+        low, high = high, low
     return {"rule": rule.text, "low": low, "high": high}
 
 
