@@ -127,8 +127,8 @@ def _distances(points: NDArray[Any], rows: IntArray, to: slice) -> NDArray[Any]:
     squared += np.einsum("ij,ij->i", near, near)[:, None]
     np.maximum(squared, 0, out=squared)
     squared[rows[:, None] == np.arange(len(points))[to]] = 0
-    np.sqrt(squared, out=squared)
-    return squared
+    distances: NDArray[Any] = np.sqrt(squared, out=squared)
+    return distances
 
 
 def _among(block: Callable[[IntArray, slice], NDArray[Any]], points: NDArray[Any], ceiling: float) -> Kernel:

@@ -97,7 +97,8 @@ def directions(rows: NDArray[np.float64], *, zero: Zero, name: str, first: int =
             'zero="isolate" to give it similarity 0 to everything.'
         )
     norms[empty] = 1
-    return rows / norms[:, None]
+    scaled: NDArray[np.float64] = rows / norms[:, None]
+    return scaled
 
 
 def first_copies(rows: NDArray[Any]) -> NDArray[np.int64]:
@@ -107,11 +108,10 @@ def first_copies(rows: NDArray[Any]) -> NDArray[np.int64]:
     """
     n = len(rows)
     hashes = np.empty(n, dtype=np.uint64)
-    factors: NDArray[np.uint64] | None = None
+    width = rows.shape[1] * rows.itemsize // 4
+    factors = 2 * np.random.default_rng(0).integers(1 << 63, size=width, dtype=np.uint64) + 1
     for start in range(0, n, BASE):
         words = (np.ascontiguousarray(rows[start : start + BASE]) + 0).view(np.uint32)  # + 0 makes -0 a 0
-        if factors is None:
-            factors = np.random.default_rng(0).integers(1, 1 << 63, size=words.shape[1], dtype=np.uint64) | np.uint64(1)
         hashes[start : start + BASE] = (words * factors).sum(axis=1, dtype=np.uint64)
     _, first, place = np.unique(hashes, return_index=True, return_inverse=True)
     copies = first[place].astype(np.int64)
