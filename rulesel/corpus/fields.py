@@ -21,7 +21,7 @@ def field_values(records: Sequence[bytes], format: Format, header: bytes | None,
         field: name of the field.
 
     Returns:
-        A string as it is, any other value as JSON; None where the field is missing or null.
+        A string as it is, any other value as JSON; None where the field is missing, null or nested too deeply to write.
 
     Raises:
         CorpusError: a CSV header has no such field.
@@ -38,4 +38,7 @@ def field_values(records: Sequence[bytes], format: Format, header: bytes | None,
 def _as_text(value: object) -> str | None:
     if value is None or isinstance(value, str):
         return value
-    return json.dumps(value, ensure_ascii=False, sort_keys=True)
+    try:
+        return json.dumps(value, ensure_ascii=False, sort_keys=True)
+    except RecursionError:
+        return None

@@ -73,8 +73,15 @@ def _content(entry: dict[str, Any]) -> str:
     if isinstance(content, list):
         return "\n".join(_part(part) for part in content)
     if not content and entry.get("tool_calls"):
-        return canonical_json(entry["tool_calls"]).decode()
+        return _tool_calls(entry["tool_calls"])
     raise Unusable("a turn without text" if content is None else "a turn whose content is not text")
+
+
+def _tool_calls(calls: object) -> str:
+    try:
+        return canonical_json(calls).decode()
+    except TypeError:  # numbers beyond 64 bits, or nested beyond what the writer follows
+        raise Unusable("a tool call that cannot be written as JSON") from None
 
 
 def _part(part: object) -> str:

@@ -184,6 +184,12 @@ def test_values_of_any_type_are_read_as_text() -> None:
     assert field_values(records, "jsonl", None, "n") == ["3", None, None, "x", '[1, {"a": true, "b": 2}]', "NaN"]
 
 
+def test_a_value_nested_too_deeply_is_no_value() -> None:
+    record = b'{"text": "t", "n": ' + b"[" * 1000 + b"]" * 1000 + b"}"
+    assert field_values([record], "jsonl", None, "n") == [None]
+    assert field_values([record], "jsonl", None, "text") == ["t"]
+
+
 def test_an_unknown_csv_field_is_refused() -> None:
     with pytest.raises(CorpusError, match="Did you mean 'source'"):
         field_values([b"a,b"], "csv", b"source,text\n", "sourc")

@@ -167,6 +167,10 @@ def test_the_thousand_and_first_record_may_be_the_first_usable_one_but_is_not_lo
             [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}],
             "a turn with a part that is not text (an image or a sound)",
         ),
+        (
+            [{"role": "assistant", "tool_calls": json.loads("[" * 400 + "]" * 400)}],
+            "a tool call that cannot be written as JSON",
+        ),
         ([{"role": "user", "content": [3]}], "a turn with a part that is not text (an image or a sound)"),
     ],
 )
