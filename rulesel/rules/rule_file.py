@@ -7,6 +7,7 @@ repeated keys are refused.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import Any
@@ -171,7 +172,10 @@ class _Readable(yaml.SafeDumper):
 
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style="|" if "\n" in value else None)
+    style = '"' if _BREAKS.search(value) else "|" if "\n" in value else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
 
 
+_BREAKS = re.compile("[\r\x85\u2028\u2029]")
+"""Line breaks besides the common one; unquoted, YAML would read them as that one."""
 _Readable.add_representer(str, _text)
