@@ -87,8 +87,9 @@ def map_subset(L: Floats, k: int, required: npt.ArrayLike = ()) -> Ints:
         return greedy_order(L, fixed)
     reduced, free = condition(L, fixed)
     found: dict[tuple[int, ...], float] = {}
+    seen: set[frozenset[int]] = set()
     for chosen in _starts(reduced, k - len(fixed))[:EXCHANGED]:
-        whole = tuple(sorted(exchange(L, np.concatenate([fixed, free[chosen]]), fixed).tolist()))
+        whole = tuple(sorted(exchange(L, np.concatenate([fixed, free[chosen]]), fixed, seen).tolist()))
         found.setdefault(whole, log_det(L, whole))
     if not found:
         raise ValueError(f"No {k} independent items contain the required ones.")
@@ -97,16 +98,30 @@ def map_subset(L: Floats, k: int, required: npt.ArrayLike = ()) -> Ints:
     return greedy_order(L, np.array(best, dtype=np.int64))
 
 
-def exchange(L: Floats, subset: npt.ArrayLike, required: npt.ArrayLike = ()) -> Ints:
+def exchange(
+    L: Floats, subset: npt.ArrayLike, required: npt.ArrayLike = (), seen: set[frozenset[int]] | None = None
+) -> Ints:
     """Exchange one item at a time, the best exchange first, until det(L_Y) no longer grows.
 
     With A the inverse of L_Y and W = A L_Y,all, putting j in i's place multiplies det(L_Y) by
     A_ii d_j + W_ij^2, where d_j is the variance of j that Y leaves over; so one inverse prices every exchange.
+
+    Args:
+        L: kernel.
+        subset: where to start.
+        required: items that stay.
+        seen: sets that earlier searches passed through; the search stops on one of them, since it would go the same
+            way, and adds its own.
     """
+    passed = set() if seen is None else seen
     chosen = np.asarray(subset, dtype=np.int64).copy()
     locked = np.isin(chosen, np.asarray(required, dtype=np.int64))
     diagonal = np.diagonal(L)
     for _ in range(100 * max(len(chosen), 1)):  # every step grows the determinant: a bound against rounding only
+        here = frozenset(chosen.tolist())
+        if here in passed:
+            return chosen
+        passed.add(here)
         block = L[np.ix_(chosen, chosen)]
         try:
             inverse = np.linalg.inv(np.linalg.cholesky(block))
