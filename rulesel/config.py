@@ -10,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from rulesel.digest import digest
 from rulesel.errors import UsageError
+from rulesel.llm.prices import Price
+from rulesel.llm.sender import Limits
 from rulesel.plugins import build
 from rulesel.raters import Rater, rater_for
 from rulesel.rules.choose import Kernel
@@ -47,7 +49,13 @@ class RulesConfig(Section):
     """A YAML file or "pack:NAME"; None for the pack nearest to the domain, or what `writer` writes."""
     writer: str | None = None
     count: int = Field(default=50, ge=2, le=1000)
+    """Rules the writer is asked for."""
     sample: int = Field(default=1000, ge=2)
+    """Examples rated on every rule."""
+    anchor: str | None = "overall"
+    """Column that says how good the sampled examples are, to choose rules by; "overall" has the judge grade them."""
+    retest: int = Field(default=0, ge=0)
+    """Examples of the sample rated again under a paraphrased prompt, to see which rules are rated reliably."""
     keep: int | Literal["auto"] = 10
     method: Method = "map"
     kernel: Kernel | None = None
@@ -127,14 +135,27 @@ class ScoreConfig(Section):
     store: str | None = None
     max_failed: float = Field(default=0.1, ge=0, le=1)
     max_cost: float | None = Field(default=None, ge=0)
+    """Most dollars of the run, earlier attempts included."""
     max_requests: int | None = Field(default=None, ge=0)
-    concurrency: int | None = Field(default=None, ge=1)
+    concurrency: int = Field(default=64, ge=1)
+    rpm: float | None = Field(default=None, gt=0)
+    """Requests a minute the provider allows."""
+    tpm: float | None = Field(default=None, gt=0)
+    """Tokens a minute the provider allows."""
+    prices: dict[str, Price] = {}
+    """Dollars for a million tokens by model, where nobody else knows them."""
     yes: bool = False
+    """Do not ask before spending."""
 
     @model_validator(mode="after")
     def _raters(self) -> ScoreConfig:
         _ = self.rater, self.sample_rater
         return self
+
+    @property
+    def limits(self) -> Limits:
+        """How hard models may be asked."""
+        return Limits(concurrency=self.concurrency, requests_per_minute=self.rpm, tokens_per_minute=self.tpm)
 
     @property
     def rater(self) -> Rater:

@@ -84,6 +84,11 @@ def model_id(name: str) -> str:
     return name
 
 
+def is_free(name: str) -> bool:
+    """True for a model that nobody sends a bill for: scripted, or served on this very machine."""
+    return name.startswith("fake:") or (name.startswith(("http://", "https://")) and _loopback(urlsplit(name).hostname))
+
+
 def _backend(name: str, identity: str, limits: Limits, *, lean: bool) -> Callable[[], Backend]:
     if name.startswith("fake:"):
         return lambda: Fake.named(name)

@@ -7,26 +7,14 @@ model name no rater claims (`openai/…`, `http://…#model`, `fake:…`) is rat
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
-from rulesel.llm.base import ChatModel
+from rulesel.llm.base import Lent
 from rulesel.plugins import Spec, build, names
 from rulesel.records import Batch, Ratings, Rule
 
-
-@dataclass(frozen=True, slots=True)
-class Lent:
-    """What the pipeline lends a rater for one job.
-
-    Attributes:
-        secret: the store's secret, from which a document's nonce is derived.
-        chat: opens the named chat model, joined with the run's ledger, limits and budget.
-    """
-
-    secret: bytes
-    chat: Callable[[str], ChatModel]
+__all__ = ["Lent", "Rater", "rater_for"]
 
 
 class Rater(Spec, ABC):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from types import TracebackType
 
+from rulesel.store.calls import Calls
 from rulesel.store.columns import Columns
 from rulesel.store.corpora import Corpora, CorpusRecord, Rows
 from rulesel.store.database import Database
@@ -28,6 +29,7 @@ class Store:
         self.rules = RuleTable(self.db)
         self.ratings = RatingTable(self.db)
         self.columns = Columns(self.db)
+        self.calls = Calls(self.db)
         self.selections = SelectionTable(self.db)
 
     @property

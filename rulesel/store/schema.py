@@ -67,8 +67,9 @@ CREATE TABLE selection_rows (selection VARCHAR, rank BIGINT, corpus INTEGER, row
 
 -- what it cost
 CREATE TABLE calls (
-    key VARCHAR, run VARCHAR, model VARCHAR, called TIMESTAMP, seconds DOUBLE, attempts INTEGER,
-    status VARCHAR, prompt_tokens BIGINT, cached_tokens BIGINT, completion_tokens BIGINT, cost DOUBLE, reason VARCHAR
+    call VARCHAR, run VARCHAR, stage VARCHAR, key VARCHAR, model VARCHAR, called TIMESTAMP, seconds DOUBLE,
+    attempts INTEGER, status VARCHAR, prompt_tokens BIGINT, cached_tokens BIGINT, completion_tokens BIGINT, cost DOUBLE,
+    reason VARCHAR
 );
 
 -- for people who write SQL; the corpus read last is the current one

@@ -1,0 +1,31 @@
+"""Calls to models: what each took and cost."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from rulesel.store.database import Database
+
+
+class Calls:
+    """Finished calls, moved here from the ledger a batch at a time."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    def add(self, finished: pa.Table) -> None:
+        """Append calls as `Ledger.finished` gives them; those already here are left out."""
+        self._db.con.register("finished_calls", finished)
+        try:
+            with self._db.transaction():
+                self._db.con.execute(
+                    "INSERT INTO calls BY NAME SELECT * REPLACE (called AT TIME ZONE 'UTC' AS called) FROM finished_calls "
+                    "WHERE call NOT IN (SELECT call FROM calls)"
+                )
+        finally:
+            self._db.con.unregister("finished_calls")
+
+    def of_run(self, run: str) -> tuple[int, float]:
+        """Requests and dollars of a run, retries included."""
+        row = self._db.rows("SELECT count(*), coalesce(sum(cost), 0) FROM calls WHERE run = ?", run)[0]
+        return int(row[0]), float(row[1])
