@@ -246,7 +246,7 @@ class _Residuals:
 
     def _fresh(self, basis: Floats) -> Floats:
         square = np.einsum("ij,ij->i", self.rows.single, self.rows.single)
-        return square.astype(np.float64) - self.rows.squared(basis.T)
+        return np.asarray(square - self.rows.squared(basis.T))
 
 
 def _orthogonal(rows: Floats, basis: Floats) -> Floats:
