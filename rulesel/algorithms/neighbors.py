@@ -123,6 +123,23 @@ def first_copies(rows: NDArray[Any]) -> NDArray[np.int64]:
     return copies
 
 
+def highest_cosines(queries: Rows, base: Rows) -> Rows:
+    """The cosine of each query to the most similar base row, float32 (q,) in [-1, 1]; all are unit or zero rows.
+
+    Raises:
+        ValueError: the base is empty, or the widths differ.
+    """
+    if len(base) == 0 or queries.shape[1] != base.shape[1]:
+        raise ValueError(f"Rows of shape {queries.shape} cannot be compared with rows of shape {base.shape}.")
+    highest = np.full(len(queries), -1, dtype=np.float32)
+    for start in range(0, len(queries), QUERIES):
+        part = highest[start : start + QUERIES]
+        for column in range(0, len(base), BASE):
+            cosines = queries[start : start + QUERIES] @ base[column : column + BASE].T
+            np.maximum(part, cosines.max(axis=1), out=part)
+    return np.minimum(highest, 1)
+
+
 def exact_knn(unit: Rows, neighbors: int) -> KnnGraph:
     """The `neighbors` most similar rows of each row, itself included: 2 n^2 d flops, 8 * neighbors * n bytes.
 
