@@ -76,7 +76,7 @@ def _joined(text: str) -> str | None:
         return verbs[0].lower()
     for match in _PAIR.finditer(text):
         one, other = (_QUALITIES.get(word.lower()) for word in match.groups())
-        if one and other and one != other:
+        if one is not None and other is not None and one != other:
             return match[0].lower()
     return None
 
