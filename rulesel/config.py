@@ -10,10 +10,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from rulesel.digest import digest
 from rulesel.errors import UsageError
+from rulesel.judges.rubric import RubricJudge
 from rulesel.llm.prices import Price
 from rulesel.llm.sender import Limits
 from rulesel.plugins import build
 from rulesel.raters import Rater, rater_for
+from rulesel.raters.chat import Chat
 from rulesel.rules.choose import Kernel
 from rulesel.rules.methods import Method
 from rulesel.rules.weights import WeightKind
@@ -23,6 +25,9 @@ COSMETIC = frozenset(
     {"out", "store", "concurrency", "yes", "max_cost", "max_requests", "max_failed", "rpm", "tpm", "prices"}
 )
 """Settings that change how a run is carried out, not what it finds; they are not part of its identity."""
+
+
+PARAPHRASE = "rate_rule_paraphrase@1"
 
 
 class Section(BaseModel):
@@ -166,6 +171,21 @@ class ScoreConfig(Section):
     def sample_rater(self) -> Rater:
         """Who rates the sample the rules are chosen on."""
         return rater_for(self.sample_judge or self.judge)
+
+    @property
+    def retest_rater(self) -> Rater | None:
+        """Who rates a part of the sample again, asked in other words; None where nobody does."""
+        rater = self.sample_rater
+        return (
+            rater.model_copy(update={"prompt": PARAPHRASE}) if self.rules.retest and isinstance(rater, Chat) else None
+        )
+
+    @property
+    def anchor_judge(self) -> RubricJudge | None:
+        """Who grades the sample without the rules; None where the anchor is a column, or nobody reads."""
+        if self.rules.anchor != "overall" or not isinstance(self.sample_rater, Chat):
+            return None
+        return RubricJudge(model=self.sample_judge or self.judge, about=self.domain or None)
 
     @property
     def store_path(self) -> Path:

@@ -9,8 +9,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from rulesel.errors import TooManyFailures
+from rulesel.pipeline.lending import Lender
 from rulesel.pipeline.watch import Progress, Watcher
-from rulesel.raters import Lent, Rater
+from rulesel.raters import Rater
 from rulesel.records import Batch, Int64, Rule, Status, UInt8
 from rulesel.store import Cells, Store
 
@@ -26,14 +27,14 @@ def rate(
     contents: Int64,
     stage: str,
     *,
-    lent: Lent,
+    lender: Lender,
     watcher: Watcher,
     max_failed: float,
 ) -> int:
     """Rate what is missing among contents × rules; returns the rater's number in the store.
 
     Raises:
-        TooManyFailures: early, when the first rows show that more than `max_failed` of the cells fail, or at the end.
+        TooManyFailures: early, when the first rows show that more than `max_failed` of the cells fail.
         Interrupted: the user asked to stop; what was rated is kept.
     """
     numbers = store.rules.numbers(rules)
@@ -47,15 +48,15 @@ def rate(
     for cells in missing:
         waiting: deque[Int64] = deque()
         wanted = [by_number[rule] for rule in cells.rules]
-        for ratings in rater.rate(_feed(store, cells, rater.chunk, waiting), wanted, lent):
+        for ratings in rater.rate(_feed(store, cells, rater.chunk, waiting), wanted, lender.lent(stage)):
             part = waiting.popleft()
             store.ratings.add(part, cells.rules, number, stage, ratings)
+            lender.kept(stage)
             done += ratings.values.size
             tally.add(ratings.status)
-            watcher.progress(Progress(f"rate {stage}", done, total, "ratings", tally.by_kind()))
+            watcher.progress(Progress(f"rate {stage}", done, total, "ratings", tally.by_kind(), lender.dollars))
             tally.alarm()
             watcher.check()
-    check_failures(store, contents, numbers, number, max_failed, stage)
     return number
 
 

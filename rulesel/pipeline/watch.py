@@ -41,6 +41,10 @@ class Watcher:
     def progress(self, progress: Progress) -> None:
         """Called after every batch."""
 
+    def confirm(self, question: str) -> bool:  # noqa: ARG002 - for those who can ask
+        """Ask a person before money is spent; False where there is nobody to ask."""
+        return False
+
     def check(self) -> None:
         """Called between batches, when everything so far is committed.
 

@@ -1,9 +1,11 @@
 """From the store to a selection, the receipt of it, and the check of a receipt."""
 
 from rulesel.receipt.derive import (
+    Evidence,
     Rated,
     Scored,
     choice_of,
+    evidence_of,
     from_column,
     pool_of,
     rated,
@@ -19,11 +21,13 @@ from rulesel.receipt.verify import Check, verify
 
 __all__ = [
     "Check",
+    "Evidence",
     "Rated",
     "Scored",
     "as_json",
     "choice_of",
     "column_receipt",
+    "evidence_of",
     "from_column",
     "packages",
     "pool_of",

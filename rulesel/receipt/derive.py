@@ -19,6 +19,7 @@ from rulesel.errors import RuleselError, UsageError
 from rulesel.records import Float32, Float64, Int64, RuleSet, Selection, UInt8
 from rulesel.rules.choice import RuleChoice
 from rulesel.rules.choose import choose_rules
+from rulesel.rules.worth import retest_reliability
 from rulesel.selection import Pool, choose
 from rulesel.store import CorpusRecord, Rows, Store
 
@@ -89,7 +90,38 @@ def rated(store: Store, rule_set: RuleSet, contents: Int64, rater: int) -> Rated
     return Rated(contents, numbers, *store.ratings.matrix(contents, numbers, rater))
 
 
-def choice_of(config: ScoreConfig, rule_set: RuleSet, sample: Rated) -> RuleChoice:
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of the rules' worth beside the ratings themselves.
+
+    Attributes:
+        anchor: float64 (n,), how good each sampled example is by a source of its own, NaN where unknown; or None.
+        reliability: float64 (R,), agreement of each rule with its re-rating, NaN where unknown; or None.
+    """
+
+    anchor: Float64 | None = None
+    reliability: Float64 | None = None
+
+
+def evidence_of(store: Store, config: ScoreConfig, rule_set: RuleSet, corpus: CorpusRecord, sample: Rated) -> Evidence:
+    """Anchor and reliability as the store holds them."""
+    anchor = reliability = None
+    if (judge := config.anchor_judge) is not None:
+        anchor = store.columns.read_identity(judge.column, judge.id, sample.contents)
+    elif config.rules.anchor not in (None, "overall"):
+        values, direction = store.columns.read(str(config.rules.anchor), sample.contents)
+        anchor = values if direction == "higher" else -values
+    if anchor is not None and np.unique(anchor[~np.isnan(anchor)]).size < 2:
+        anchor = None
+    if (rater := config.retest_rater) is not None:
+        again = sample_of(store.corpora.rows(corpus.corpus), config.rules.retest, config.seed)
+        second = rated(store, rule_set, again, store.rules.rater_number(rater.id))
+        found = retest_reliability(sample.values[np.searchsorted(sample.contents, again)], second.values)[0]
+        reliability = np.where(np.isnan(found), np.nan, np.clip(found, 0.01, 1.0))
+    return Evidence(anchor, reliability)
+
+
+def choice_of(config: ScoreConfig, rule_set: RuleSet, sample: Rated, evidence: Evidence) -> RuleChoice:
     """The rules kept.
 
     Raises:
@@ -97,7 +129,7 @@ def choice_of(config: ScoreConfig, rule_set: RuleSet, sample: Rated) -> RuleChoi
     """
     wanted = config.rules
     kernel = wanted.kernel
-    if kernel is None and wanted.method != "paper" and config.sample_rater.exact:
+    if kernel is None and wanted.method != "paper" and config.sample_rater.exact and evidence.anchor is None:
         kernel = "correlation"
     names = [rule.name for rule in rule_set.rules]
 
@@ -107,6 +139,8 @@ def choice_of(config: ScoreConfig, rule_set: RuleSet, sample: Rated) -> RuleChoi
             r,
             method=wanted.method,
             kernel=kernel,
+            anchor=evidence.anchor,
+            reliability=evidence.reliability,
             weights=wanted.weights,
             required=wanted.required,
             forbidden=wanted.forbidden,

@@ -11,7 +11,17 @@ import numpy as np
 
 from rulesel.config import PickConfig, RunConfig
 from rulesel.errors import UsageError
-from rulesel.receipt.derive import Scored, choice_of, from_column, rated, sample_of, scored, selection_of, write_records
+from rulesel.receipt.derive import (
+    Scored,
+    choice_of,
+    evidence_of,
+    from_column,
+    rated,
+    sample_of,
+    scored,
+    selection_of,
+    write_records,
+)
 from rulesel.receipt.document import digest_of_ids
 from rulesel.records import Int64
 from rulesel.store import CorpusRecord, Store
@@ -69,7 +79,7 @@ def _derived(
         raise UsageError(f"The store does not know {error.args[0]}: it is not the store of this receipt.") from error
     contents = sample_of(store.corpora.rows(corpus.corpus), config.rules.sample, config.seed)
     sample = rated(store, rule_set, contents, raters["sample"])
-    choice = choice_of(config, rule_set, sample)
+    choice = choice_of(config, rule_set, sample, evidence_of(store, config, rule_set, corpus, sample))
     expected = receipt["choice"]["rules"]
     same = [rule_set.rules[j].id for j in choice.indices] == [rule["id"] for rule in expected]
     digests = digest_of_ids(store.corpora.hashes(contents)), receipt["sample"]["sha256"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -46,27 +47,46 @@ class Columns:
             reasons: why a value is missing, by position.
         """
         with self._db.transaction():
-            old = self._db.one('SELECT "column" FROM columns WHERE id = ? AND name = ?', identity, name)
+            old = self._number(name, identity)
             if old is not None:
                 self._db.con.execute('DELETE FROM column_values WHERE "column" = ?', [old])
                 self._db.con.execute('DELETE FROM columns WHERE "column" = ?', [old])
-            number = int(self._db.one('SELECT coalesce(max("column"), -1) + 1 FROM columns'))
-            self._db.con.execute(
-                "INSERT INTO columns VALUES (?, ?, ?, ?, ?, ?)",
-                [number, identity, name, direction, json.dumps(provenance), now()],
+            number = self._new(name, identity, direction, provenance)
+            self._append(
+                number, contents, values, [(reasons or {}).get(i) for i in range(len(contents))] if reasons else None
             )
-            why = [(reasons or {}).get(i) for i in range(len(contents))] if reasons else None
-            self._db.insert(
-                "column_values",
-                pa.table(
-                    {
-                        "column": np.full(len(contents), number, dtype=np.int32),
-                        "content": contents,
-                        "value": pa.array(np.asarray(values, dtype=np.float64), from_pandas=True),
-                        "reason": pa.array(why, pa.string()) if why else pa.nulls(len(contents), pa.string()),
-                    }
-                ),
-            )
+
+    def missing(self, identity: str, name: str, contents: Int64) -> Int64:
+        """Those of the contents (ascending, distinct) that the column has no entry for, failed ones not among them."""
+        table = self._db.arrow(
+            'SELECT v.content FROM column_values v JOIN columns k USING ("column") WHERE k.id = ? AND k.name = ?',
+            identity,
+            name,
+        )
+        return np.setdiff1d(contents, table.column(0).to_numpy())
+
+    def extend(
+        self,
+        name: str,
+        identity: str,
+        contents: Int64,
+        values: Float64,
+        *,
+        direction: str = "higher",
+        provenance: dict[str, Any],
+        reasons: Sequence[str | None],
+    ) -> None:
+        """Append entries to a column, made if need be; arguments as for `add`, a reason or None for each entry."""
+        with self._db.transaction():
+            number = self._number(name, identity)
+            if number is None:
+                number = self._new(name, identity, direction, provenance)
+            self._append(number, contents, values, list(reasons))
+
+    def read_identity(self, name: str, identity: str, contents: Int64) -> Float64:
+        """Values of one very column for contents in any order; NaN where there is none."""
+        number = self._number(name, identity)
+        return np.full(len(contents), np.nan) if number is None else self._values(number, contents)
 
     def read(self, name: str, contents: Int64) -> tuple[Float64, str]:
         """Values of the newest column of that name for contents in any order, and its direction.
@@ -80,6 +100,34 @@ class Columns:
         if not rows:
             raise UnknownName("column", name, self.names())
         number, direction = rows[0]
+        return self._values(number, contents), str(direction)
+
+    def _number(self, name: str, identity: str) -> int | None:
+        found = self._db.one('SELECT "column" FROM columns WHERE id = ? AND name = ?', identity, name)
+        return None if found is None else int(found)
+
+    def _new(self, name: str, identity: str, direction: str, provenance: dict[str, Any]) -> int:
+        number = int(self._db.one('SELECT coalesce(max("column"), -1) + 1 FROM columns'))
+        self._db.con.execute(
+            "INSERT INTO columns VALUES (?, ?, ?, ?, ?, ?)",
+            [number, identity, name, direction, json.dumps(provenance), now()],
+        )
+        return number
+
+    def _append(self, number: int, contents: Int64, values: Float64, reasons: list[str | None] | None) -> None:
+        self._db.insert(
+            "column_values",
+            pa.table(
+                {
+                    "column": np.full(len(contents), number, dtype=np.int32),
+                    "content": contents,
+                    "value": pa.array(np.asarray(values, dtype=np.float64), from_pandas=True),
+                    "reason": pa.array(reasons, pa.string()) if reasons else pa.nulls(len(contents), pa.string()),
+                }
+            ),
+        )
+
+    def _values(self, number: int, contents: Int64) -> Float64:
         table = self._db.arrow('SELECT content, value FROM column_values WHERE "column" = ? ORDER BY content', number)
         known, found = table.column(0).to_numpy(), table.column(1).to_numpy()
         values = np.full(len(contents), np.nan)
@@ -87,7 +135,7 @@ class Columns:
             at = np.minimum(np.searchsorted(known, contents), len(known) - 1)
             hit = known[at] == contents
             values[hit] = found[at[hit]]
-        return values, str(direction)
+        return values
 
     def register_feature(
         self, name: str, identity: str, path: str, n: int, dimension: int, provenance: dict[str, Any]

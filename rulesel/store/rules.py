@@ -82,6 +82,17 @@ class RuleTable:
         )
         return RuleSet(origin=rows[0][0], domain=rows[0][1], rules=rules)
 
+    def keep_written(self, asked: str, rule_set: RuleSet) -> None:
+        """Remember a rule set under the content address of how it was asked for."""
+        with self._db.transaction():
+            self.keep(rule_set)
+            self._db.con.execute("INSERT INTO settings VALUES (?, ?)", [f"written {asked}", rule_set.id])
+
+    def written(self, asked: str) -> RuleSet | None:
+        """The rule set remembered under that address."""
+        known = self._db.one("SELECT value FROM settings WHERE name = ?", f"written {asked}")
+        return None if known is None else self.rule_set(str(known))
+
     def rater(self, identity: str, judge: str, parameters: dict[str, Any], provenance: dict[str, Any]) -> int:
         """The rater's number in the store; a new one is added."""
         known = self._db.one("SELECT rater FROM raters WHERE id = ?", identity)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from rulesel.records import Status
 
-STAGES = ("sample", "corpus", "imported")
+STAGES = ("sample", "corpus", "imported", "retest")
 """When a rating was made, by its number in the table."""
 
 _STAGE = ", ".join(f"'{stage}'" for stage in STAGES)

@@ -1,0 +1,193 @@
+"""The stages of a run in their order; each asks the store first what is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from rulesel.config import ScoreConfig
+from rulesel.digest import digest
+from rulesel.errors import Interrupted, RuleselError, UsageError
+from rulesel.llm.names import is_free
+from rulesel.pipeline.grading import grade
+from rulesel.pipeline.lending import Lender
+from rulesel.pipeline.rating import check_failures, rate
+from rulesel.pipeline.watch import Watcher
+from rulesel.pipeline.writing import written_rules
+from rulesel.raters import Rater
+from rulesel.raters.chat import Chat
+from rulesel.receipt import (
+    Rated,
+    Scored,
+    choice_of,
+    evidence_of,
+    packages,
+    pool_of,
+    rated,
+    sample_of,
+    scored,
+)
+from rulesel.records import Rule, RuleSet
+from rulesel.rules.choice import RuleChoice
+from rulesel.rules.packs import load_rules, nearest_pack
+from rulesel.store import CorpusRecord, Store
+
+
+def named_rules(config: ScoreConfig, watcher: Watcher) -> RuleSet | None:
+    """The candidate rules where a file or pack says them, None where a model writes them.
+
+    Raises:
+        UsageError: nothing says where they come from, or the file is wrong.
+    """
+    if config.rules.source is not None:
+        rule_set = load_rules(config.rules.source)
+        watcher.say(f"rules: {len(rule_set)} from {config.rules.source}")
+        return rule_set
+    if not config.domain:
+        raise UsageError("Say what the examples are for with --domain, or name the rules with --rules.")
+    if config.rules.writer is not None:
+        return None
+    name, _, why = nearest_pack(config.domain)
+    watcher.say(f"rules: pack:{name}, the nearest to the domain ({why})")
+    return load_rules(f"pack:{name}")
+
+
+class Chain:
+    """One attempt at a run on an open store."""
+
+    def __init__(self, store: Store, config: ScoreConfig, corpus: CorpusRecord, watcher: Watcher) -> None:
+        self.store, self.config, self.corpus, self.watcher = store, config, corpus, watcher
+        self.identity = config.identity(corpus.sha256)
+        self._raters: dict[str, Rater] = {"sample": config.sample_rater, "corpus": config.rater}
+        if (again := config.retest_rater) is not None:
+            self._raters["retest"] = again
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """Record the attempt, its outcome and its bill; let go of models and engines at the end."""
+        settings = self.config.model_dump(mode="json", by_alias=True)
+        number = self.store.selections.start_run(self.identity, settings, packages())
+        self._lender = Lender(self.store, self.config, self.identity)
+        outcome = "failed"
+        try:
+            yield
+            outcome = "done"
+        except (Interrupted, KeyboardInterrupt):
+            outcome = "interrupted"
+            raise
+        except RuleselError as error:
+            outcome = {3: "budget reached", 4: "too many failures"}.get(error.exit_code, "failed")
+            raise
+        finally:
+            self._lender.close()
+            for rater in self._raters.values():
+                rater.close()
+            self.store.selections.end_run(self.identity, number, outcome)
+
+    def rater_ids(self) -> dict[str, str]:
+        """Identity of each rater by the stage it works in."""
+        return {stage: rater.id for stage, rater in self._raters.items()}
+
+    def rules(self, named: RuleSet | None) -> RuleSet:
+        """The rules that every rater can rate; written first where none are named."""
+        rule_set = named
+        if rule_set is None:
+            writer = str(self.config.rules.writer)
+            rule_set = written_rules(self.store, self.config, writer, self.corpus, self._lender, self.watcher)
+        rule_set = _ratable(rule_set, list(self._raters.values()), self.watcher)
+        self.store.rules.keep(rule_set)
+        return rule_set
+
+    def sample(self, rule_set: RuleSet) -> Rated:
+        """The sample rated on every rule, and graded or rated again where the choice is to use that."""
+        rows = self.store.corpora.rows(self.corpus.corpus)
+        contents = sample_of(rows, self.config.rules.sample, self.config.seed)
+        number = self._rate(rule_set.rules, contents, "sample")
+        if (judge := self.config.anchor_judge) is not None:
+            grade(
+                self.store,
+                judge,
+                judge.model,
+                contents,
+                "grade sample",
+                lender=self._lender,
+                watcher=self.watcher,
+                max_failed=self.config.max_failed,
+            )
+        if "retest" in self._raters:
+            self._rate(rule_set.rules, sample_of(rows, self.config.rules.retest, self.config.seed), "retest")
+        return rated(self.store, rule_set, contents, number)
+
+    def choose(self, rule_set: RuleSet, sample: Rated) -> RuleChoice:
+        """The rules kept."""
+        evidence = evidence_of(self.store, self.config, rule_set, self.corpus, sample)
+        choice = choice_of(self.config, rule_set, sample, evidence)
+        graded = 0 if evidence.anchor is None else int((~np.isnan(evidence.anchor)).sum())
+        anchor = f", {graded:,} with an anchor" if graded else ""
+        self.watcher.say(
+            f"chosen: {len(choice.indices)} of {len(rule_set)} rules on {len(sample.contents):,} rated examples{anchor} "
+            f"(rho {choice.rho:.3f}, root mean square r {choice.rms_corr:.3f}); {len(choice.dropped)} dropped"
+        )
+        for warning in choice.warnings:
+            self.watcher.say(f"  {warning}")
+        return choice
+
+    def score(self, rule_set: RuleSet, sample: Rated, choice: RuleChoice) -> Scored:
+        """The pool rated on the chosen rules and scored; the scores are kept as the column `score`."""
+        rows = self.store.corpora.rows(self.corpus.corpus)
+        contents = np.unique(rows.content[pool_of(rows, self.config.duplicates)])
+        rules = [rule_set.rules[j] for j in choice.indices]
+        number = self._rate(rules, contents, "corpus")
+        found = scored(self.store, self.config, self.corpus, sample, choice, number)
+        self.store.ratings.widen(found.numbers, [rule.name for rule in rules], number)
+        distinct, first = np.unique(found.rows.content[found.pool], return_index=True)
+        weights = choice.weights.tolist()
+        self.store.columns.add(
+            "score",
+            digest(["score/1", [rule.id for rule in rules], weights, self._raters["corpus"].id, self.config.coverage]),
+            distinct,
+            found.scores[first],
+            provenance={"rules": [rule.name for rule in rules], "weights": weights, "judge": self.config.judge},
+        )
+        return found
+
+    def free(self) -> bool:
+        """True if nobody can send a bill for this run."""
+        models = [rater.model for rater in self._raters.values() if isinstance(rater, Chat)]
+        return all(is_free(model) for model in [*models, *filter(None, [self.config.rules.writer])])
+
+    def _rate(self, rules: Sequence[Rule], contents: np.ndarray, stage: str) -> int:
+        config = self.config
+        judge = config.judge if stage == "corpus" else config.sample_judge or config.judge
+        number = rate(
+            self.store,
+            self._raters[stage],
+            judge,
+            rules,
+            contents,
+            stage,
+            lender=self._lender,
+            watcher=self.watcher,
+            max_failed=config.max_failed,
+        )
+        check_failures(self.store, contents, self.store.rules.numbers(rules), number, config.max_failed, stage)
+        return number
+
+
+def _ratable(rule_set: RuleSet, raters: list[Rater], watcher: Watcher) -> RuleSet:
+    kept: list[Rule] = []
+    refused: list[str] = []
+    for rule in rule_set.rules:
+        why = next((reason for rater in raters if (reason := rater.refuses(rule)) is not None), None)
+        if why is None:
+            kept.append(rule)
+        else:
+            refused.append(f"{rule.name}: {why}")
+    if not kept:
+        raise UsageError(f"The rater can rate none of the {len(rule_set)} rules; the first: {refused[0]}")
+    if refused:
+        more = " …" if len(refused) > 3 else ""
+        watcher.say(f"rules: {len(refused)} cannot be rated and are left out: {'; '.join(refused[:3])}{more}")
+    return rule_set.model_copy(update={"rules": tuple(kept)}) if refused else rule_set
