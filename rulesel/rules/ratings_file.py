@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from rulesel.errors import UnknownName, UsageError
-from rulesel.records import Float32, Float64, Int64, Status, UInt8
+from rulesel.records import Float32, Float64, Int64, Rule, RuleSet, Status, UInt8
 from rulesel.rules.columns_file import Column, Columns, read_columns
 
 ID_FIELDS = ("id", "example_id", "example")
@@ -73,6 +74,29 @@ def read_ratings(path: str | Path, *, rules: Sequence[str] | None = None, anchor
     if example and rule and score:
         return _long(path, columns, (example, rule, score), rules, anchor)
     return _wide(path, columns, rules, anchor)
+
+
+def named_rules(names: Sequence[str], origin: str = "") -> RuleSet:
+    """A rule set for rules of which a file tells only the names: the name is the text, and its start the label.
+
+    Raises:
+        UsageError: two names are equal, or one is blank.
+    """
+    rules, taken = [], set[str]()
+    for name in names:
+        words = " ".join("".join(" " if ord(letter) < 32 else letter for letter in name).split())
+        if not words:
+            raise UsageError("A rule of the ratings file has a blank name.")
+        label = words[:64].rstrip()
+        for twin in count(2):
+            if label not in taken:
+                break
+            label = f"{words[:60].rstrip()} {twin}"
+        taken.add(label)
+        rules.append(Rule(name=label, text=words[:20_000]))
+    if len({rule.text for rule in rules}) < len(rules):
+        raise UsageError("Two rules of the ratings file have the same name.")
+    return RuleSet(origin=origin, rules=tuple(rules))
 
 
 def _first(columns: Columns, fields: Sequence[str]) -> str | None:

@@ -11,7 +11,7 @@ from pyarrow import csv, parquet
 from rulesel.errors import UsageError
 from rulesel.records import Status
 from rulesel.rules.columns_file import BLOCK
-from rulesel.rules.ratings_file import RatingsFile, read_ratings
+from rulesel.rules.ratings_file import RatingsFile, named_rules, read_ratings
 
 WIDE = {
     "id": ["a", "b", "c"],
@@ -160,3 +160,16 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     (tmp_path / "fake.parquet").write_text("no parquet", encoding="utf-8")
     with pytest.raises(UsageError, match="not readable as Parquet"):
         read_ratings(tmp_path / "fake.parquet")
+
+
+def test_names_become_rules_with_labels_that_are_short_and_distinct() -> None:
+    long = "The answer follows every explicit constraint in the instruction, in "
+    rules = named_rules(["short", f"{long} count", f"{long} style", " tab\tand\nline "], origin="r.csv").rules
+    assert [rule.text for rule in rules] == ["short", f"{long.strip()} count", f"{long.strip()} style", "tab and line"]
+    assert len({rule.name for rule in rules}) == 4
+    assert all(len(rule.name) <= 64 for rule in rules)
+    assert rules[2].name.endswith(" 2")
+    with pytest.raises(UsageError, match="same name"):
+        named_rules(["a", "a "])
+    with pytest.raises(UsageError, match="blank"):
+        named_rules([" \n"])
