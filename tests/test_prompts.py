@@ -84,7 +84,7 @@ def test_what_is_judged_comes_before_what_is_asked(ref: str) -> None:
 def test_exactly_the_declared_inputs_are_taken() -> None:
     prompt = prompts.load("repair@1")
     assert "a hole" in prompt.render(mistakes="a hole")
-    with pytest.raises(PromptError, match="takes exactly mistakes. missing: mistakes; unknown: mistake."):
+    with pytest.raises(PromptError, match=r"takes exactly mistakes\. missing: mistakes; unknown: mistake"):
         prompt.render(mistake="x")
 
 

@@ -30,13 +30,17 @@ class _Slot(Job):
         self.ready = ready
         self.result: Completion | Failure | None = None
         self.error: BaseException | None = None
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[Completion | Failure] | None = None
         self.done = self.awaited = False
 
     def finish(self, result: Completion | Failure | None, error: BaseException | None = None) -> None:
         self.result, self.error, self.done = result, error, True
         if self.awaited:
             self.ready.put(None)
+
+    def finish_with(self, task: asyncio.Task[Completion | Failure]) -> None:
+        error = asyncio.CancelledError() if task.cancelled() else task.exception()
+        self.finish(None if error else task.result(), error)
 
     def wait(self) -> None:
         self.awaited = True
@@ -189,14 +193,15 @@ class Client:
 
     def _launch(self, slots: list[_Slot]) -> None:
         loop = asyncio.get_running_loop()
-        for slot in slots:
-            slot.task = loop.create_task(self._serve(slot))
-
-    async def _serve(self, slot: _Slot) -> None:
         try:
-            slot.finish(await self._opened()[1].answer(slot))
-        except BaseException as error:  # noqa: BLE001 - handed to the caller's thread, which raises it
-            slot.finish(None, error)
+            sender = self._opened()[1]
+        except Exception as error:  # noqa: BLE001 - a missing package, a wrong name: raised in the caller's thread
+            for slot in slots:
+                slot.finish(None, error)
+            return
+        for slot in slots:
+            slot.task = loop.create_task(sender.answer(slot))
+            slot.task.add_done_callback(slot.finish_with)  # also where it is cancelled before it has begun
 
     async def _probe(self, request: ChatRequest) -> Capability:
         backend, _ = self._opened()

@@ -35,7 +35,7 @@ _TO_THE_JUDGE = re.compile(
     r"""(?ix)
       \b(?:ignore|disregard|forget|override)\s+(?:\w+\s+){0,3}(?:previous|prior|above|earlier|preceding|other)\b
         [^.\n]{0,40}\b(?:instruction|prompt|rule|text|direction|command)
-    | \b(?:rate|score|grade|mark)\s+(?:\w+\s+){0,4}(?:this|it|me|the\s+(?:answer|response|document|text|example))\b
+    | \b(?:rate|score|grade)\s+(?:\w+\s+)?(?:this|it|me|the\s+(?:answer|response|document|text|example))\b
         [^.\n]{0,40}?\b(?:with|as|an?|at|full|top|maximum|highest|perfect|[0-9]+)\b
     | \b(?:give|assign|award)\s+(?:\w+\s+){0,4}(?:(?:the\s+)?(?:maximum|highest|full|top|perfect)\s+(?:score|rating|grade|marks?|points?)
         |(?:score|rating|grade)\s+of\s+\S)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
 from rulesel.extras import need
 from rulesel.llm.base import ChatRequest, Completion, Failure
-from rulesel.llm.faults import Final, Misunderstood, Retryable, refusal
+from rulesel.llm.faults import Final, Misunderstood, Retryable, garbled, refusal
 from rulesel.llm.prices import find_context
 from rulesel.llm.redact import one_line
 from rulesel.llm.wire import Answer, Dialect, completion, payload
@@ -46,10 +47,10 @@ class LiteLLM:
             )
         except openai.APITimeoutError as error:
             raise Retryable(Failure("timeout", f"no answer in {self._seconds:g} s", maybe_paid=True)) from error
-        except openai.APIStatusError as error:
-            raise self._meaning(error, dialect, request) from None
-        except openai.APIError as error:  # no connection, or an answer litellm could not read
+        except openai.APIConnectionError as error:
             raise Retryable(Failure("http", one_line(str(error)), maybe_paid=True)) from None
+        except openai.APIError as error:
+            raise self._meaning(error, dialect, request) from None
         return completion(Answer.model_validate(response.model_dump()))
 
     async def context(self) -> int | None:
@@ -70,6 +71,8 @@ class LiteLLM:
 
     def _meaning(self, error: Exception, used: Dialect, request: ChatRequest) -> Exception:
         status = int(getattr(error, "status_code", 500) or 500)
+        if status < 300:
+            return garbled("no chat completion", str(error).encode())
         headers = {
             str(name).lower(): str(value)
             for name, value in (getattr(error, "litellm_response_headers", None) or {}).items()
@@ -78,6 +81,8 @@ class LiteLLM:
         code = "content_filter" if filtered else getattr(error, "code", None)
         body = orjson.dumps({"error": {"message": str(error), "code": code}})
         meaning = refusal(status, headers, body, model=self._model)
+        if isinstance(meaning, Retryable) and status >= 500:  # also what litellm makes of an answer it cannot read
+            meaning.failure = replace(meaning.failure, maybe_paid=True)
         if not isinstance(meaning, Misunderstood):
             return meaning
         simpler = used.concede(request, meaning.message)

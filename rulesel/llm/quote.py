@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from os.path import commonprefix
 from typing import NamedTuple
 
 from rulesel.llm.base import ChatRequest
@@ -23,10 +22,8 @@ class Range(NamedTuple):
     likely: float
     high: float
 
-    def __add__(self, other: object) -> Range:  # type: ignore[override]  # sums, not concatenation
+    def plus(self, other: Range) -> Range:
         """Sum of two ranges, end by end."""
-        if not isinstance(other, Range):
-            return NotImplemented
         return Range(self.low + other.low, self.likely + other.likely, self.high + other.high)
 
     def times(self, factor: float) -> Range:
@@ -89,16 +86,14 @@ def quote(
     per_call = [sum(map(_chars, asked)) / len(asked) for asked in sampled if asked]
     if not per_call:
         raise ValueError("a quote needs the requests of at least one example")
-    shared = [
-        len(commonprefix([_text(r) for r in asked])) * (len(asked) - 1) / len(asked) for asked in sampled if asked
-    ]
+    shared = [_shared_chars(asked) * (len(asked) - 1) / len(asked) for asked in sampled if asked]
     chars, prefix = _mean(per_call), _mean(shared)
     prompt, cached = _tokens(chars, chars_per_token).times(calls), _tokens(prefix, chars_per_token).times(calls)
     answer = Range(1.0, 1.0, max(float(r.max_tokens) for asked in sampled for r in asked)).times(calls)
     cached = Range(0.0, cached.likely, cached.high)
     dollars = None if price is None else _dollars(price, prompt, cached, answer)
     first = next(asked[0] for asked in sampled if asked)
-    hours = _hours(calls, prompt + answer, limits, seconds)
+    hours = _hours(calls, prompt.plus(answer), limits, seconds)
     return Quote(calls, prompt, cached, answer, dollars, hours, _text(first))
 
 
@@ -136,6 +131,13 @@ def _mean(values: Sequence[float]) -> Range:
 
 def _chars(request: ChatRequest) -> int:
     return sum(len(content) + _MESSAGE_CHARS for _, content in request.messages)
+
+
+def _shared_chars(asked: Sequence[ChatRequest]) -> int:
+    """How much of their beginning all requests of an example have in common."""
+    texts = [_text(request) for request in asked]
+    first, last = min(texts), max(texts)
+    return next((i for i, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
 
 
 def _text(request: ChatRequest) -> str:

@@ -18,17 +18,19 @@ SERVER = Path(__file__).with_name("server.py")
 class Served:
     """One running server."""
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    def __init__(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, str(SERVER), "--options", json.dumps(options)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
+            [sys.executable, str(SERVER)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         assert self.process.stdout is not None
         self.port = int(self.process.stdout.readline())
         self.base = f"http://127.0.0.1:{self.port}/v1"
+        self.name = f"{self.base}#m"
+
+    def begin(self, options: dict[str, Any]) -> Served:
+        self._ask("/_start", json.dumps(options).encode())
         self.name = f"{self.base}#{options.get('model', 'm')}"
+        return self
 
     def _ask(self, path: str, body: bytes | None = None) -> Any:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", body, timeout=10) as answer:
@@ -48,18 +50,26 @@ class Served:
         self.process.stdout.close()
 
 
+@pytest.fixture(scope="session")
+def servers() -> Iterator[list[Served]]:
+    """Servers that wait for a test."""
+    idle: list[Served] = []
+    yield idle
+    for server in idle:
+        server.stop()
+
+
 @pytest.fixture
-def serve() -> Iterator[Callable[..., Served]]:
-    """Start servers that end with the test."""
-    running: list[Served] = []
+def serve(servers: list[Served]) -> Iterator[Callable[..., Served]]:
+    """Lends servers for one test; `serve(latency=.01, faults={"500": .1})` takes the options of server.py."""
+    lent: list[Served] = []
 
     def start(**options: Any) -> Served:
-        running.append(Served(options))
-        return running[-1]
+        lent.append(servers.pop() if servers else Served())
+        return lent[-1].begin(options)
 
     yield start
-    for server in running:
-        server.stop()
+    servers += lent
 
 
 @pytest.fixture(autouse=True)

@@ -3,7 +3,7 @@
     python tests/llm/server.py --faults '{"500": 0.1}' --latency 0.02
 
 prints its port and answers until its standard input closes. GET /_stats says what it was asked and what that would
-have cost; POST /_set changes its options while it runs.
+have cost; POST /_set changes its options while it runs, POST /_start begins anew with others.
 """
 
 from __future__ import annotations
@@ -244,8 +244,12 @@ class Model:
 class Connection(asyncio.Protocol):
     """Requests come one after another; each is answered before the next is read."""
 
-    def __init__(self, model: Model) -> None:
-        self.model, self.buffer, self.task = model, bytearray(), None
+    def __init__(self, models: list[Model]) -> None:
+        self.models, self.buffer, self.task = models, bytearray(), None
+
+    @property
+    def model(self) -> Model:
+        return self.models[-1]
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport: Any = transport
@@ -279,6 +283,9 @@ class Connection(asyncio.Protocol):
             self._write(200, {}, orjson.dumps(asdict(model.stats)))
         elif path == "/_set":
             model.change(orjson.loads(body))
+            self._write(200, {}, b"{}")
+        elif path == "/_start":
+            self.models[:] = [Model(Options(**orjson.loads(body)))]
             self._write(200, {}, b"{}")
         elif path == "/v1/models":
             self._write(
@@ -328,9 +335,9 @@ async def main() -> None:
     parser.add_argument("--faults", type=json.loads, default={})
     parser.add_argument("--latency", type=float, default=0.0)
     given = parser.parse_args()
-    model = Model(Options(**{"faults": given.faults, "latency": given.latency, **given.options}))
+    models = [Model(Options(**{"faults": given.faults, "latency": given.latency, **given.options}))]
     server = await asyncio.get_running_loop().create_server(
-        lambda: Connection(model), "127.0.0.1", given.port, backlog=1024
+        lambda: Connection(models), "127.0.0.1", given.port, backlog=1024
     )
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
