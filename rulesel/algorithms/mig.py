@@ -50,7 +50,8 @@ class Phi:
         Raises:
             ValueError: the function would not be increasing and concave.
         """
-        if not 0 < self.value <= (1 if self.kind == "power" else np.inf) or not self.offset >= 0:
+        highest = 1.0 if self.kind == "power" else np.finfo(np.float64).max
+        if not 0 < self.value <= highest or not self.offset >= 0:
             raise ValueError(f"{self} is not increasing and concave.")
 
     def __call__(self, amount: FloatArray) -> FloatArray:
