@@ -94,12 +94,16 @@ class Job:
             UsageError: its weights, tokenizer or chat template are not the ones the job was made with.
         """
         rater = rater_for(judge or self.judge, **self.parameters)
+        self.check(rater)
+        return rater
+
+    def check(self, rater: Rater) -> None:
+        """Raise UsageError unless the rater is the one the job was made with."""
         if rater.id != self.rater:
             raise UsageError(
-                f"{judge or self.judge} is another model on this machine than where the shards were made (weights, tokenizer, "
-                f"chat template or version of rulesel differ): {rater.id} here, {self.rater} in {self.folder}."
+                f"{self.judge} is another model here than where the shards were made (weights, tokenizer, chat template, "
+                f"parameters or version of rulesel differ): {rater.id} here, {self.rater} in {self.folder}."
             )
-        return rater
 
 
 def share_of(text: str) -> tuple[int, int]:

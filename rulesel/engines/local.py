@@ -37,6 +37,7 @@ def rate_shards(
         return 0
     mine = rater is None
     rater = rater or job.open_rater()
+    job.check(rater)
     try:
         return sum(rate_shard(job, s, rater, progress) for s in todo)
     finally:

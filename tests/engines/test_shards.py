@@ -101,7 +101,7 @@ def test_a_worker_with_another_rater_is_refused(tmp_path):
     job = job_of(tmp_path)
     manifest = job.folder / "manifest.json"
     manifest.write_text(manifest.read_text().replace(job.rater, "b2-" + "0" * 32))
-    with pytest.raises(UsageError, match="signals is another model on this machine"):
+    with pytest.raises(UsageError, match="signals is another model here"):
         rate_shards(open_job(job.folder), [0])
     assert open_job(job.folder).missing() == list(range(job.shards))
 

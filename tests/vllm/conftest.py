@@ -70,9 +70,7 @@ def batch():
 @pytest.fixture(scope="session")
 def rater(tiny):
     """The rater with the session's one engine, in float32 so that every comparison is exact."""
-    rater = rater_for(
-        f"vllm:{tiny}", dtype="float32", document_tokens=400, arguments={"max_num_seqs": 32}, cache_gib=1 / 16
-    )
+    rater = rater_for(f"vllm:{tiny}", dtype="float32", document_tokens=400, cache_gib=1 / 16)
     yield rater
     rater.close()
 
