@@ -14,7 +14,7 @@ from rulesel import receipt as receipts
 from rulesel.config import RunConfig, ScoreConfig
 from rulesel.corpus import Corpus, check_output
 from rulesel.pipeline.chain import Chain, named_rules
-from rulesel.pipeline.outputs import fate_of, replacing, write_dropped, write_scores
+from rulesel.pipeline.outputs import fate_of, replacing, write_tables
 from rulesel.pipeline.planning import approve
 from rulesel.pipeline.reading import open_source, read_corpus
 from rulesel.pipeline.watch import Progress, Watcher
@@ -122,11 +122,11 @@ def _write(store: Store, config: RunConfig, chain: Chain, scores: Scores, select
     corpus, found = scores.corpus, scores.scored
     names = [scores.rule_set.rules[j].name for j in scores.choice.indices]
     rows = found.rows.row[found.pool[selection.indices]]
-    chain.watcher.progress(Progress("write", 0, 4, "files"))
+    chain.watcher.progress(Progress("write", 0, len(found.rows), "rows"))
     sha256 = receipts.write_records(out, store, config.as_, corpus, rows)
     fate = fate_of(found, selection)
-    write_scores(out.with_name(out.name + ".scores.parquet"), store, corpus, found, fate, names)
-    write_dropped(out.with_name(out.name + ".dropped.jsonl"), store, corpus, found, fate, names)
+    tables = out.with_name(out.name + ".scores.parquet"), out.with_name(out.name + ".dropped.jsonl")
+    write_tables(*tables, store, corpus, found, fate, names, chain.watcher)
     receipt = receipts.receipt_of(
         store,
         config,
@@ -144,5 +144,4 @@ def _write(store: Store, config: RunConfig, chain: Chain, scores: Scores, select
     store.selections.keep(identity, chain.identity, corpus.corpus, config.select.method, rows, selection.keys, receipt)
     with replacing(out.with_name(out.name + ".receipt.json")) as file:
         file.write(orjson.dumps(receipt, option=orjson.OPT_INDENT_2) + b"\n")
-    chain.watcher.progress(Progress("write", 4, 4, "files"))
     return Outcome(receipt, scores.rule_set, scores.choice, found, selection, corpus)

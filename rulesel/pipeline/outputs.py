@@ -14,12 +14,13 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rulesel.pipeline.watch import Progress, Watcher
 from rulesel.receipt import Scored
 from rulesel.records import Float64, Int64, Selection, Status
 from rulesel.store import CorpusRecord, Store
 from rulesel.store.ratings import UNRATED
 
-STATUS_NAMES = np.array([status.name for status in Status] + [""] * (UNRATED - len(Status)) + ["unrated"], dtype=object)
+STATUS_NAMES = [status.name for status in Status] + [""] * (UNRATED - len(Status)) + ["unrated"]
 BLOCK = 50_000
 
 
@@ -64,67 +65,88 @@ def fate_of(found: Scored, selection: Selection) -> Fate:
     return Fate(rank, key, score, failed, place, position, _first_rows(found))
 
 
-def reasons(fate: Fate, found: Scored, names: Sequence[str], rows: slice) -> Iterator[str]:
-    """Why each row of a slice was selected or left out, in words."""
-    n_scored = int((fate.place > 0).sum())
-    for i in range(rows.start, rows.stop):
-        at = int(fate.pool_position[i])
-        if at < 0:
-            yield f"same content as row {fate.first_row[int(found.rows.content[i])]}"
-            continue
-        values = found.values[at]
-        if fate.failed[i] and not names:
-            yield "the column has no value here"
-            continue
-        if fate.failed[i]:
-            lost = [
-                f"{names[j]} ({STATUS_NAMES[found.status[at, j]]})" for j in np.flatnonzero(np.isnan(values)).tolist()
-            ]
-            yield f"too few ratings for a score: {', '.join(lost)} missing"
-            continue
-        standing = f"rank {fate.rank[i]}: " if fate.rank[i] else "not selected: "
-        standing += f"score {fate.score[i]:.3f}, place {fate.place[i]} of {n_scored}"
-        if names:
-            best, worst = int(np.nanargmax(values)), int(np.nanargmin(values))
-            standing += f"; highest {names[best]} {values[best]:.2f}, lowest {names[worst]} {values[worst]:.2f}"
-        yield standing
-
-
-def write_scores(
-    path: Path, store: Store, corpus: CorpusRecord, found: Scored, fate: Fate, names: Sequence[str]
+def write_tables(
+    scores: Path,
+    dropped: Path,
+    store: Store,
+    corpus: CorpusRecord,
+    found: Scored,
+    fate: Fate,
+    names: Sequence[str],
+    watcher: Watcher,
 ) -> None:
-    """Every row of the corpus with its ratings, score, rank and reason, as Parquet; written whole or not at all."""
-    with replacing(path) as file:
+    """Write every row with its ratings, score, rank and reason, and every row left out; each file whole or not at all.
+
+    Args:
+        scores: a Parquet file with a row for each example of the corpus.
+        dropped: a JSON-lines file with a line for each example that was not selected: id, row, kind, score, reason.
+        store: where the ids come from.
+        corpus: the corpus.
+        found: the pool with its scores.
+        fate: what became of every row.
+        names: the chosen rules' names, columns of `found.values`.
+        watcher: told after every block.
+    """
+    n = len(found.rows)
+    with replacing(scores) as table_file, replacing(dropped) as lines_file:
         writer: pq.ParquetWriter | None = None
-        for rows in _slices(len(found.rows)):
-            table = _block(store, corpus, found, fate, names, rows)
-            writer = writer or pq.ParquetWriter(file, table.schema, compression="zstd")
+        for start in range(0, n, BLOCK):
+            rows = slice(start, min(start + BLOCK, n))
+            ids = store.corpora.ids(corpus.corpus, found.rows.row[rows])
+            words = reasons(fate, found, names, rows)
+            table = _block(found, fate, names, rows, ids, words)
+            writer = writer or pq.ParquetWriter(table_file, table.schema, compression="zstd")
             writer.write_table(table)
+            lines_file.write(b"".join(_dropped(found, fate, rows, ids, words)))
+            watcher.progress(Progress("write", rows.stop, n, "rows"))
         if writer is not None:
             writer.close()
 
 
-def write_dropped(
-    path: Path, store: Store, corpus: CorpusRecord, found: Scored, fate: Fate, names: Sequence[str]
-) -> None:
-    """A JSON line for every row that was not selected: id, row, score, kind and reason."""
-    with replacing(path) as file:
-        for rows in _slices(len(found.rows)):
-            ids = store.corpora.ids(corpus.corpus, found.rows.row[rows])
-            for offset, reason in enumerate(reasons(fate, found, names, rows)):
-                i = rows.start + offset
-                if fate.rank[i]:
-                    continue
-                kind = "duplicate" if fate.pool_position[i] < 0 else "failed" if fate.failed[i] else "not_selected"
-                score = None if np.isnan(fate.score[i]) else float(fate.score[i])
-                line = {
-                    "id": ids[offset],
-                    "row": int(found.rows.row[i]),
-                    "kind": kind,
-                    "score": score,
-                    "reason": reason,
-                }
-                file.write(orjson.dumps(line) + b"\n")
+def reasons(fate: Fate, found: Scored, names: Sequence[str], rows: slice) -> list[str]:
+    """Why each row of a slice was selected or left out, in words."""
+    n_scored = int((fate.place > 0).sum())
+    at = fate.pool_position[rows]
+    values = found.values[np.maximum(at, 0)]
+    if names:
+        present = ~np.isnan(values)
+        best = np.where(present, values, -1.0).argmax(axis=1).tolist()
+        worst = np.where(present, values, 2.0).argmin(axis=1).tolist()
+    else:
+        best = worst = [0] * len(at)
+    told: list[str] = []
+    fates = zip(at.tolist(), fate.rank[rows].tolist(), fate.failed[rows].tolist(), strict=True)
+    numbers = zip(fate.score[rows].tolist(), fate.place[rows].tolist(), strict=True)
+    for i, ((position, rank, failed), (score, place)) in enumerate(zip(fates, numbers, strict=True)):
+        if position < 0:
+            told.append(f"same content as row {fate.first_row[int(found.rows.content[rows.start + i])]}")
+        elif failed:
+            told.append(_lost(found, names, position))
+        else:
+            standing = f"rank {rank}: " if rank else "not selected: "
+            standing += f"score {score:.3f}, place {place} of {n_scored}"
+            if names:
+                high, low = best[i], worst[i]
+                standing += f"; highest {names[high]} {values[i, high]:.2f}, lowest {names[low]} {values[i, low]:.2f}"
+            told.append(standing)
+    return told
+
+
+def _lost(found: Scored, names: Sequence[str], position: int) -> str:
+    if not names:
+        return "the column has no value here"
+    missing = np.flatnonzero(np.isnan(found.values[position])).tolist()
+    lost = [f"{names[j]} ({STATUS_NAMES[found.status[position, j]]})" for j in missing]
+    return f"too few ratings for a score: {', '.join(lost)} missing"
+
+
+def _dropped(found: Scored, fate: Fate, rows: slice, ids: list[str], words: list[str]) -> Iterator[bytes]:
+    columns = (found.rows.row, fate.rank, fate.pool_position, fate.failed, fate.score)
+    for i, (row, rank, position, failed, score) in enumerate(zip(*(c[rows].tolist() for c in columns), strict=True)):
+        if not rank:
+            kind = "duplicate" if position < 0 else "failed" if failed else "not_selected"
+            line = {"id": ids[i], "row": row, "kind": kind, "score": score, "reason": words[i]}
+            yield orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)  # NaN becomes null
 
 
 @contextmanager
@@ -141,9 +163,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
         part.unlink(missing_ok=True)
 
 
-def _block(
-    store: Store, corpus: CorpusRecord, found: Scored, fate: Fate, names: Sequence[str], rows: slice
-) -> pa.Table:
+def _block(found: Scored, fate: Fate, names: Sequence[str], rows: slice, ids: list[str], words: list[str]) -> pa.Table:
     at = fate.pool_position[rows]
     inside = at >= 0
     values = np.full((len(at), len(names)), np.nan, dtype=np.float32)
@@ -151,17 +171,17 @@ def _block(
     values[inside], status[inside] = found.values[at[inside]], found.status[at[inside]]
     rank = fate.rank[rows]
     columns: dict[str, pa.Array] = {
-        "id": pa.array(store.corpora.ids(corpus.corpus, found.rows.row[rows]), pa.string()),
+        "id": pa.array(ids, pa.string()),
         "row": pa.array(found.rows.row[rows]),
         "rank": pa.array(rank, mask=rank == 0),
         "key": pa.array(fate.key[rows], from_pandas=True),
         "score": pa.array(fate.score[rows], from_pandas=True),
         "coverage": pa.array(1.0 - np.isnan(values).sum(axis=1) / max(len(names), 1), mask=~inside),
-        "reason": pa.array(list(reasons(fate, found, names, rows)), pa.string()),
+        "reason": pa.array(words, pa.string()),
     }
     for j, name in enumerate(names):
         columns[f"rating: {name}"] = pa.array(values[:, j], from_pandas=True)
-        columns[f"status: {name}"] = pa.array(STATUS_NAMES[status[:, j]], pa.string())
+        columns[f"status: {name}"] = pa.DictionaryArray.from_arrays(status[:, j], STATUS_NAMES)
     return pa.table(columns)
 
 
@@ -169,8 +189,3 @@ def _first_rows(found: Scored) -> dict[int, int]:
     twins = found.rows.content[found.rows.occurrence > 0]
     first = np.flatnonzero((found.rows.occurrence == 0) & np.isin(found.rows.content, twins))
     return dict(zip(found.rows.content[first].tolist(), found.rows.row[first].tolist(), strict=True))
-
-
-def _slices(n: int) -> Iterator[slice]:
-    for start in range(0, n, BLOCK):
-        yield slice(start, min(start + BLOCK, n))

@@ -12,7 +12,7 @@ from rulesel import receipt as receipts
 from rulesel.config import PickConfig
 from rulesel.corpus import check_output
 from rulesel.errors import UsageError
-from rulesel.pipeline.outputs import fate_of, replacing, write_dropped, write_scores
+from rulesel.pipeline.outputs import fate_of, replacing, write_tables
 from rulesel.pipeline.watch import Watcher
 from rulesel.store import Store
 
@@ -38,8 +38,8 @@ def select(config: PickConfig, watcher: Watcher | None = None) -> dict[str, Any]
         rows = found.rows.row[found.pool[selection.indices]]
         sha256 = receipts.write_records(out, store, config.as_, corpus, rows)
         fate = fate_of(found, selection)
-        write_scores(out.with_name(out.name + ".scores.parquet"), store, corpus, found, fate, [])
-        write_dropped(out.with_name(out.name + ".dropped.jsonl"), store, corpus, found, fate, [])
+        tables = out.with_name(out.name + ".scores.parquet"), out.with_name(out.name + ".dropped.jsonl")
+        write_tables(*tables, store, corpus, found, fate, [], watcher)
         receipt = receipts.column_receipt(store, config, corpus, found, selection, output_sha256=sha256)
         store.selections.keep(
             receipt["selection"]["id"],
