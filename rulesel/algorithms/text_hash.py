@@ -46,12 +46,12 @@ class Characters:
 
     def __init__(self, texts: Sequence[str]) -> None:
         plain = [text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).lower() for text in texts]
-        joined = "\n".join([*plain, ""])  # a break after every text: words end with it
+        joined = "\n".join(["", *plain, ""])  # a break before and after every text
         codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), dtype="<u4")
         self.kind = _kinds(codes)
         self.mixed = _mixed()[codes]
         self.mixed[self.kind == 0] = _BREAK
-        self.ends = np.cumsum(np.fromiter((len(text) + 1 for text in plain), dtype=np.int64, count=len(plain)))
+        self.ends = 1 + np.cumsum(np.fromiter((len(text) + 1 for text in plain), dtype=np.int64, count=len(plain)))
         follows = np.zeros(len(codes), dtype=bool)  # goes on with the word of the character before
         follows[1:] = (self.kind[1:] == _LETTER) & (self.kind[:-1] == _LETTER)
         self.begins = np.flatnonzero((self.kind > 0) & ~follows)
