@@ -42,8 +42,8 @@ class Rubric(BaseModel):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$", max_length=64)
     text: str = ""
     """What is graded, in words; fills the prompt's hole of that purpose."""
-    low: float = 0
-    high: float = 5
+    low: float = 0.0
+    high: float = 5.0
     of: Literal["example", "prompt"] = "example"
     """Whether the judge sees the whole example or its prompt alone."""
     prompt: str = "grade_rubric@1"
@@ -88,8 +88,8 @@ BUILT_IN: Mapping[str, Rubric] = {
             hole="dimension",
             explained=True,
         ),
-        Rubric(name="deita-quality", low=1, high=6, prompt="deita_quality@1", hole=""),
-        Rubric(name="deita-complexity", low=1, high=6, of="prompt", prompt="deita_complexity@1", hole=""),
+        Rubric(name="deita-quality", low=1.0, high=6.0, prompt="deita_quality@1", hole=""),
+        Rubric(name="deita-complexity", low=1.0, high=6.0, of="prompt", prompt="deita_complexity@1", hole=""),
     )
 }
 
@@ -208,8 +208,8 @@ class _OwnRubric(BaseModel):
 
     name: str
     text: str = Field(min_length=1)
-    low: float = 0
-    high: float = 5
+    low: float = 0.0
+    high: float = 5.0
     of: Literal["example", "prompt"] = "example"
 
     @property

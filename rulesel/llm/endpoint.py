@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from typing import Any, Protocol
 
 from pydantic import BaseModel, ValidationError
@@ -79,7 +80,7 @@ class Endpoint:
             raise error
         self._understood = True
         completion, served = read(body)
-        if served is not None and not self._names.accept(served):
+        if served and not self._names.accept(served):
             line = f"answered by {one_line(served)!r} in place of {self._model!r}"
             raise Retryable(Failure("http", line, maybe_paid=True), retry_after=0.0)
         return completion
@@ -113,25 +114,29 @@ class _Models(BaseModel):
     data: list[_Model]
 
 
+_VARIANT = re.compile(r"[:@].*|[-.]\d[\d.-]*|-latest|-preview")
+"""What a server may add to a model's name: a tag, a date, a version."""
+
+
 class ServedNames:
     """Tells whether an answer comes from the model that was asked.
 
-    A name that contains the asked one, or is contained in it, is the same model ("gpt-4o-2024-08-06", "llama3:latest").
-    Another name is an alias only if the server gives the same one three times in a row and never the asked one.
+    The asked name with a tag, date or version is the same model ("gpt-4o-2024-08-06", "llama3:latest"); folders do not
+    count. Another name is an alias only if the server gives the same one three times in a row and never the asked one.
     """
 
     TIMES = 3
 
     def __init__(self, asked: str) -> None:
-        self._asked = asked.rpartition("/")[2].lower()
+        self._asked = _base(asked)
         self._alias = ""
         self._seen = 0
         self._fits = False
 
     def accept(self, served: str) -> bool:
         """Whether an answer under this name is one of the model's."""
-        name = served.rpartition("/")[2].lower()
-        if name and (name in self._asked or self._asked in name):
+        name = _base(served)
+        if _same(name, self._asked) or _same(self._asked, name):
             self._fits = True
             return True
         if self._fits:
@@ -139,3 +144,12 @@ class ServedNames:
         self._seen = self._seen + 1 if name == self._alias else 1
         self._alias = name
         return self._seen >= self.TIMES
+
+
+def _base(name: str) -> str:
+    return name.rstrip("/").rpartition("/")[2].lower()
+
+
+def _same(longer: str, shorter: str) -> bool:
+    rest = longer[len(shorter) :]
+    return bool(shorter) and longer.startswith(shorter) and (not rest or _VARIANT.fullmatch(rest) is not None)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import count
 from typing import NamedTuple
 
 from rulesel.records import Rule
@@ -48,7 +49,7 @@ def merge(rules: Iterable[Rule]) -> tuple[list[Rule], list[Merged]]:
     kept: list[Rule] = []
     views: list[tuple[frozenset[str], Counter[str]]] = []
     merged: list[Merged] = []
-    names: Counter[str] = Counter()
+    used: set[str] = set()
     for rule in rules:
         view = _words(rule.text), _trigrams(rule.text)
         near = [(value, at) for at, other in enumerate(views) if (value := _duplicate(view, other)) is not None]
@@ -56,11 +57,18 @@ def merge(rules: Iterable[Rule]) -> tuple[list[Rule], list[Merged]]:
             value, at = max(near)
             merged.append(Merged(kept[at], rule, value))
             continue
-        names[rule.name] += 1
-        name = rule.name if names[rule.name] == 1 else f"{rule.name[:60]} {names[rule.name]}"
-        kept.append(rule.model_copy(update={"name": name}))
+        name = next(name for name in _names(rule.name) if name not in used)
+        used.add(name)
+        kept.append(rule if name == rule.name else rule.model_copy(update={"name": name}))
         views.append(view)
     return kept, merged
+
+
+def _names(name: str) -> Iterator[str]:
+    """The name, then the name with a number."""
+    yield name
+    for number in count(2):
+        yield f"{name[:58]} {number}"
 
 
 def similarity(one: str, other: str) -> tuple[float, float]:

@@ -7,6 +7,7 @@ import pytest
 
 from rulesel.errors import ModelError
 from rulesel.llm.base import ChatRequest
+from rulesel.llm.endpoint import ServedNames
 from rulesel.llm.faults import Final, Misunderstood, Retryable, refusal, retry_after
 from rulesel.llm.wire import Dialect, payload, read
 
@@ -166,3 +167,30 @@ def test_alternatives_are_read_and_the_token_itself_where_there_are_none() -> No
         )
     )
     assert completion.logprobs == ((("4", -0.1), ("3", -9999.0)), ((".", -0.2),))
+
+
+@pytest.mark.parametrize(
+    ("asked", "served", "same"),
+    [
+        ("gpt-4o", "gpt-4o", True),
+        ("gpt-4o", "gpt-4o-2024-08-06", True),
+        ("gpt-4o", "gpt-4o-mini", False),
+        ("llama3", "llama3:latest", True),
+        ("llama3:8b", "llama3", True),
+        ("org/Model", "model", True),
+        ("m", "/srv/models/m", True),
+        ("m", "another-model", False),
+        ("m", "", False),
+    ],
+)
+def test_a_name_with_a_tag_is_the_same_model_and_another_is_not(asked: str, served: str, same: bool) -> None:
+    assert ServedNames(asked).accept(served) is same
+
+
+def test_an_alias_is_believed_when_it_stays_and_never_after_the_real_name() -> None:
+    names = ServedNames("fast")
+    assert [names.accept("llama") for _ in range(4)] == [False, False, True, True]
+    names = ServedNames("fast")
+    assert [names.accept(n) for n in ("llama", "fast", "llama", "llama", "llama", "llama")] == [False, True] + [
+        False
+    ] * 4
