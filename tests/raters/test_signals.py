@@ -118,11 +118,14 @@ ATTACKS = {
     "length(replace(response, 'a', 'aaaaaaaaaa'))": "one character at most",
     "length(replace(response, 'a', response))": "one character at most",
     "length(regexp_replace(response, '', response, 'g'))": "one character at most",
-    "len(list_transform(words, lambda w: response))": "but not copied",
-    "len(list_transform(words, lambda w: w || response))": "but not copied",
-    "len(list_transform(words, lambda w: lower(response)))": "but not copied",
-    "len(list_transform(words, lambda w: words_of(response)))": "but not copied",
-    "len(list_transform(words, lambda w: CASE WHEN true THEN text END))": "but not copied",
+    "len(list_transform(words, lambda w: response))": "but not searched or copied",
+    "len(list_transform(words, lambda w: w || response))": "but not searched or copied",
+    "len(list_transform(words, lambda w: lower(response)))": "but not searched or copied",
+    "len(list_transform(words, lambda w: words_of(response)))": "but not searched or copied",
+    "len(list_transform(words, lambda w: CASE WHEN true THEN text END))": "but not searched or copied",
+    "len(list_filter(words, lambda w: list_contains(words, w || 's')))": "but not searched or copied",
+    "len(list_filter(words, lambda w: contains(response, w || 's')))": "but not searched or copied",
+    "len(list_filter(words, lambda w: regexp_matches(response, 'a')))": "but not searched or copied",
     "len(list_transform(words, lambda w: [w, w, w]))": "not made",
     f"len(list_transform(words, lambda w: w || '{'x' * 33}'))": "32 characters at most",
     "len(list_transform(words, lambda w: len(list_filter(string_split(w, ''), lambda v: v = w))))": "lambda inside a lambda",
@@ -150,7 +153,7 @@ ACCEPTED = [
     "n_words BETWEEN 1 AND 2", "n_words IN (1, 2)", "prompt IS NULL", "NOT contains(response, 'a')", "response LIKE '%a%'",
     "coalesce(overlap(words, prompt_words), 0)", "TRY(response::INTEGER)", "TRY_CAST(response AS DOUBLE)", "words[1] = 'a'",
     "len(list_filter(words, lambda w: length(w) > 3)) / 9", "len(list_filter(words, lambda w, i: w = words[i + 1])) / 9",
-    "len(list_filter(words, lambda w: contains(response, w || 's'))) / 9", "RESPONSE = 'a'", "'日本 ~ ->' = response",
+    "len(list_filter(words, lambda w: starts_with(response, w))) / 9", "RESPONSE = 'a'", "'日本 ~ ->' = response",
     "len(list_filter(words, lambda w: list_contains(['a', 'b'], w))) / 9", "substring(response FROM 1 FOR 2) = 'ab'",
     "length(replace(response, '~', '')) / 9", "if(n_words > 1, 1, 0)", "-(-(1))", "n_chars % 2", "2 ** 0", "$$a$$ = response",
 ]  # fmt: skip
@@ -346,7 +349,7 @@ EXPRESSIONS = [
 ]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     st.lists(st.tuples(st.none() | texts, texts | st.sampled_from(["0.25", "7", "a b a b a b"])), max_size=20),
     st.data(),

@@ -34,6 +34,7 @@ _MOST_ROWS = 16_384
 _FEWEST_ROWS = 1024
 """Rows of a query: planning one takes as long as rating a few hundred rows."""
 _BYTES = 4_000_000
+_MOST_WORKERS = 8
 _REASONS = 20
 """Failed cells of a rule and batch whose reason is kept."""
 
@@ -81,7 +82,7 @@ class Signals(Rater):
         """Yield the ratings of each batch; a refused rule is not_applicable throughout, and nothing of it is run."""
         refused = {j: reason for j, rule in enumerate(rules) if (reason := self.refuses(rule)) is not None}
         accepted = np.array([j for j in range(len(rules)) if j not in refused], dtype=np.int64)
-        workers = max(1, os.cpu_count() or 1)
+        workers = min(_MOST_WORKERS, os.cpu_count() or 1)
         with ExitStack() as stack:
             pool = stack.enter_context(ThreadPoolExecutor(workers))
             evaluators: SimpleQueue[Evaluator] = SimpleQueue()

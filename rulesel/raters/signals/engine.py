@@ -117,8 +117,8 @@ class Evaluator:
                 columns.append(self._query([j]))
             except duckdb.Error as error:
                 self._fragile[j] = str(error).strip().splitlines()[0]
-                lost = np.full((n, 1), np.nan)
-                columns.append(Answers(lost, lost != lost - 1, np.isnan(lost), np.zeros(n, dtype=bool)))
+                every, none = np.ones((n, 1), dtype=bool), np.zeros((n, 1), dtype=bool)
+                columns.append(Answers(np.full((n, 1), np.nan), none, every, none[:, 0]))
         return Answers(
             np.hstack([c.values for c in columns]),
             np.hstack([c.null for c in columns]),

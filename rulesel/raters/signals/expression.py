@@ -1,8 +1,8 @@
 """Which SQL expressions a rule may hold: an allow-list, checked on the tree that DuckDB's own parser builds.
 
 The list keeps an expression from reading anything but the example it is given, and keeps its cost and its memory in
-proportion to the example: patterns are constants (RE2 matches them in linear time), a lambda may look things up in the
-example but not copy it, and the steps that lengthen a text are few. Whatever is not on the list is refused.
+proportion to the example: patterns are constants (RE2 matches them in linear time), a lambda may look at an entry of
+the example but not search or copy the whole of it, and the steps that lengthen a text are few. Whatever is not on the list is refused.
 """
 
 from __future__ import annotations
@@ -65,11 +65,10 @@ _LENGTHENING = {"||", "array_to_string", "concat", "concat_ws", "list_concat", "
 _MOST_LENGTHENING = 8
 _LONGEST_IN_LAMBDA = 32
 """Characters of a constant that a lambda may add to every entry of a list."""
-_LOOK_UPS = {
-    *("contains", "ends_with", "list_contains", "list_position", "prefix", "starts_with", "strpos", "suffix"),
-    *("len", "length", "ARRAY_EXTRACT"),
-}
-"""What may take a text or list of the example inside a lambda: it copies nothing."""
+_LOOK_UPS = {"ARRAY_EXTRACT", "ends_with", "len", "length", "prefix", "starts_with", "suffix"}
+"""What may take a text or list of the example inside a lambda: it neither copies it nor searches the whole of it."""
+_OF_A_LIST = {"list_contains", "list_position"}
+"""What may take a list of constants inside a lambda."""
 _NUMBERS = {"n_chars", "n_words", "n_lines", "n_turns"}
 _INSTEAD = {
     "~": "regexp_matches",
@@ -151,7 +150,7 @@ def _column_problem(name: str, parent: str, bound: frozenset[str] | None) -> Ite
     if name not in COLUMNS:
         yield f"there is no column {name!r}; columns: {', '.join(COLUMNS)}"
     elif bound is not None and name not in _NUMBERS and parent not in _LOOK_UPS:
-        yield f"inside a lambda {name!r} may be looked into ({', '.join(sorted(_LOOK_UPS))}) but not copied"
+        yield f"inside a lambda {name!r} may be looked into ({', '.join(sorted(_LOOK_UPS))}) but not searched or copied"
 
 
 def _function_problem(node: Node) -> Iterator[str]:
@@ -180,7 +179,7 @@ def _put_in(given: list[Node]) -> int | None:
 def _copying_problem(node: Node, parent: str) -> Iterator[str]:
     """Inside a lambda, what is added to every entry of a list is to be small."""
     name = node["function_name"].lower()
-    if name == "list_value" and parent not in _LOOK_UPS:
+    if name == "list_value" and parent not in _OF_A_LIST:
         yield "inside a lambda a list may be looked into, not made"
     if name in _LENGTHENING and any(len(constant(a) or "") > _LONGEST_IN_LAMBDA for a in arguments(node)):
         yield f"inside a lambda {name} may add {_LONGEST_IN_LAMBDA} characters at most"
