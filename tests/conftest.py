@@ -1,9 +1,13 @@
-"""No test reaches beyond this machine."""
+"""No test reaches beyond this machine, and every one repeats."""
 
 import ipaddress
 import socket
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("repeatable", derandomize=True, deadline=None)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(autouse=True)
