@@ -2,7 +2,8 @@
 
 The list keeps an expression from reading anything but the example it is given, and keeps its cost and its memory in
 proportion to the example: patterns are constants (RE2 matches them in linear time), a lambda may look at an entry of
-the example but not search or copy the whole of it, and the steps that lengthen a text are few. Whatever is not on the list is refused.
+the example but neither search nor copy the whole of it, and the steps that lengthen a text are few. Whatever is not on
+the list is refused.
 """
 
 from __future__ import annotations
