@@ -60,19 +60,29 @@ def agreement(
     x, y = x[both], y[both]
     if len(x) < 3:
         raise ValueError(f"Only {len(x)} examples have both a score and a gold label; agreement needs at least 3.")
+    measures = (spearman, kendall, auc, kappa)
+    return Agreement(len(x), *(bootstrap(m, x, y, draws=draws, confidence=confidence, seed=seed) for m in measures))
+
+
+def bootstrap(
+    measure: Callable[[Floats, Floats], float],
+    x: Floats,
+    y: Floats,
+    *,
+    draws: int = 1000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> Estimate:
+    """A measure of two vectors (n,) without gaps, with the percentile interval over resampled pairs."""
+    value = measure(x, y)
+    if math.isnan(value):
+        return Estimate(value, value, value)
     rows = np.random.default_rng(seed).integers(0, len(x), size=(draws, len(x)))
-
-    def estimate(measure: Callable[[Floats, Floats], float]) -> Estimate:
-        value = measure(x, y)
-        if math.isnan(value):
-            return Estimate(value, value, value)
-        found = np.array([measure(x[row], y[row]) for row in rows])
-        found = found[~np.isnan(found)]  # a draw of one class defines no area
-        tail = (1.0 - confidence) / 2.0
-        low, high = np.quantile(found, [tail, 1.0 - tail]) if len(found) else (math.nan, math.nan)
-        return Estimate(value, float(low), float(high))
-
-    return Agreement(len(x), estimate(spearman), estimate(kendall), estimate(auc), estimate(kappa))
+    found = np.array([measure(x[row], y[row]) for row in rows])
+    found = found[~np.isnan(found)]  # a draw of one class defines no area
+    tail = (1.0 - confidence) / 2.0
+    low, high = np.quantile(found, [tail, 1.0 - tail]) if len(found) else (math.nan, math.nan)
+    return Estimate(value, float(low), float(high))
 
 
 def spearman(x: Floats, y: Floats) -> float:

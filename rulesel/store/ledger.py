@@ -8,7 +8,6 @@ file may be deleted: then what was not yet in the store is paid for again, and n
 from __future__ import annotations
 
 import secrets
-import sqlite3
 import threading
 import time
 from collections import Counter
@@ -16,24 +15,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rulesel.errors import BudgetReached, StoreError, UsageError
+from rulesel.errors import BudgetReached, UsageError
+from rulesel.store.ledger_file import open_file, settle_lost
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from rulesel.llm.base import Outcome
 
-VERSION = 1
-
-_SCHEMA = """
-CREATE TABLE replies (key TEXT PRIMARY KEY, stage TEXT NOT NULL, reply BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE calls (
-    number INTEGER PRIMARY KEY, call TEXT NOT NULL, run TEXT NOT NULL, stage TEXT NOT NULL, key TEXT NOT NULL,
-    model TEXT NOT NULL, called REAL NOT NULL, settled INTEGER, seconds REAL, attempts INTEGER, status TEXT NOT NULL,
-    prompt_tokens INTEGER, cached_tokens INTEGER, completion_tokens INTEGER, cost REAL, reason TEXT
-);
-CREATE TABLE totals (run TEXT PRIMARY KEY, requests INTEGER NOT NULL, cost REAL NOT NULL) WITHOUT ROWID;
-"""
 _COLUMNS = (
     "call, run, stage, key, model, called, seconds, attempts, status, prompt_tokens, cached_tokens, completion_tokens, "
     "cost, reason"
@@ -93,14 +82,10 @@ class Ledger:
         self._session = secrets.token_hex(6)
         self._lock = threading.RLock()
         self._open: dict[str, tuple[int, float]] = {}
-        self._settlements = 0
         self._drained = 0
         self.spent = Spent()
-        try:
-            self._con = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False, timeout=5.0)
-            self._prepare()
-        except sqlite3.DatabaseError as error:
-            raise StoreError(f"{path}: {error}. It holds replies only; delete it to start a new one.") from error
+        self._con = open_file(path)
+        self._settlements = settle_lost(self._con)
         known = self._one("SELECT coalesce(sum(requests), 0), coalesce(sum(cost), 0) FROM totals WHERE run = ?", run)
         there = self._one("SELECT count(*), coalesce(sum(cost), 0) FROM calls WHERE run = ?", run)
         self.spent.requests = max(int(known[0] + there[0]), already[0])
@@ -159,25 +144,6 @@ class Ledger:
         with self._lock:
             self._commit()
             self._con.close()
-
-    def _prepare(self) -> None:
-        self._con.execute("PRAGMA journal_mode = WAL")
-        self._con.execute("PRAGMA synchronous = NORMAL")  # survives any kill of the process
-        version = int(self._one("PRAGMA user_version")[0])
-        if version > VERSION:
-            raise StoreError("The replies beside the store were written by a newer rulesel: pip install -U rulesel")
-        self._con.execute("BEGIN IMMEDIATE")
-        if version == 0:
-            for statement in _SCHEMA.split(";"):
-                self._con.execute(statement)
-            self._con.execute(f"PRAGMA user_version = {VERSION}")
-        self._settlements = int(self._one("SELECT coalesce(max(settled), 0) FROM calls")[0]) + 1
-        self._con.execute(
-            "UPDATE calls SET status = 'lost', settled = ?, reason = 'the process ended while it was under way' "
-            "WHERE settled IS NULL",
-            [self._settlements],
-        )
-        self._con.execute("COMMIT")
 
     def _one(self, query: str, *parameters: object) -> tuple[Any, ...]:
         row: tuple[Any, ...] = self._con.execute(query, parameters).fetchone()
