@@ -170,9 +170,10 @@ class _Search:
             best = self._best(rows, bound, outside)
             if best is None:
                 break
-            self.take(int(rows[best]), float(bound[best]))
-            if bound[best] <= self.nothing:
+            if bound[best] <= self.nothing and self.factor.min() > 0:
                 self._take_copies(limit)
+                return
+            self.take(int(rows[best]), float(bound[best]))
             similarity = features @ self._single[self.count - 1 : self.count].T
             bound += self.kind.growth(some, similarity, self.chosen, self.count - 1)
             if size < n:
