@@ -10,7 +10,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from rulesel.digest import digest
 from rulesel.errors import UsageError
+from rulesel.judges import Judge, judge_for
 from rulesel.judges.rubric import RubricJudge
+from rulesel.llm.names import model_id
 from rulesel.llm.prices import Price
 from rulesel.llm.sender import Limits
 from rulesel.plugins import build
@@ -67,6 +69,13 @@ class RulesConfig(Section):
     weights: WeightKind = "uniform"
     required: tuple[str, ...] = ()
     forbidden: tuple[str, ...] = ()
+
+    @field_validator("writer")
+    @classmethod
+    def _names_a_model(cls, value: str | None) -> str | None:
+        if value is not None:
+            model_id(value)
+        return value
 
     @field_validator("keep")
     @classmethod
@@ -125,20 +134,11 @@ class PickConfig(Section):
         return self
 
 
-class ScoreConfig(Section):
-    """Scores for a corpus: which rules, rated by whom."""
+class Spending(Section):
+    """How hard models may be asked, and for how much."""
 
-    corpus: CorpusConfig
-    domain: str = ""
-    judge: str = "signals"
-    sample_judge: str | None = None
-    rules: RulesConfig = RulesConfig()
-    coverage: float = Field(default=0.9, ge=0, le=1)
-    """Least share of the chosen rules' weight that must be rated for an example to get a score."""
-    duplicates: Literal["keep-first", "keep-all"] = "keep-first"
-    seed: int = 0
-    store: str | None = None
     max_failed: float = Field(default=0.1, ge=0, le=1)
+    """Largest share of ratings that may fail."""
     max_cost: float | None = Field(default=None, ge=0)
     """Most dollars of the run, earlier attempts included."""
     max_requests: int | None = Field(default=None, ge=0)
@@ -152,15 +152,63 @@ class ScoreConfig(Section):
     yes: bool = False
     """Do not ask before spending."""
 
-    @model_validator(mode="after")
-    def _raters(self) -> ScoreConfig:
-        _ = self.rater, self.sample_rater
-        return self
-
     @property
     def limits(self) -> Limits:
         """How hard models may be asked."""
         return Limits(concurrency=self.concurrency, requests_per_minute=self.rpm, tokens_per_minute=self.tpm)
+
+
+class JudgeConfig(Spending):
+    """Grades for the examples of a corpus."""
+
+    corpus: CorpusConfig | None = None
+    """None for the corpus the store holds."""
+    store: str | None = None
+    judge: str
+    rubric: str = "overall"
+    """A rubric of ours, a YAML file, or "pairwise"."""
+    about: str | None = None
+    """In place of the rubric's own words: the domain of "overall", the criterion of "pairwise"."""
+    sample: int | None = Field(default=None, ge=2)
+    """Grade this many examples drawn at random, not all."""
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _place(self) -> JudgeConfig:
+        if self.corpus is None and self.store is None:
+            raise ValueError("name a corpus, or the store that holds one")
+        _ = self.opinion
+        return self
+
+    @property
+    def opinion(self) -> Judge:
+        """The judge itself."""
+        return judge_for(self.rubric, self.judge, **({} if self.about is None else {"about": self.about}))
+
+    @property
+    def store_path(self) -> Path:
+        """The store file; beside the corpus unless named."""
+        return store_beside(self.store, self.corpus)
+
+
+class ScoreConfig(Spending):
+    """Scores for a corpus: which rules, rated by whom."""
+
+    corpus: CorpusConfig
+    domain: str = ""
+    judge: str = "signals"
+    sample_judge: str | None = None
+    rules: RulesConfig = RulesConfig()
+    coverage: float = Field(default=0.9, ge=0, le=1)
+    """Least share of the chosen rules' weight that must be rated for an example to get a score."""
+    duplicates: Literal["keep-first", "keep-all"] = "keep-first"
+    seed: int = 0
+    store: str | None = None
+
+    @model_validator(mode="after")
+    def _raters(self) -> ScoreConfig:
+        _ = self.rater, self.sample_rater
+        return self
 
     @property
     def rater(self) -> Rater:
@@ -190,19 +238,32 @@ class ScoreConfig(Section):
     @property
     def store_path(self) -> Path:
         """The store file; beside the corpus unless named."""
-        if self.store is not None:
-            return Path(self.store)
-        return Path("stdin.duckdb") if self.corpus.path == "-" else Path(self.corpus.path.rstrip("/") + ".duckdb")
+        return store_beside(self.store, self.corpus)
 
     def identity(self, corpus_sha256: str) -> str:
         """Content address of what the run finds: the corpus's bytes and every setting that matters."""
         settings = self.model_dump(mode="json", by_alias=True, exclude=set(COSMETIC))
         del settings["corpus"]["path"]
+        for section, name in ((settings, "judge"), (settings, "sample_judge"), (settings["rules"], "writer")):
+            section[name] = _hostless(section[name])
         return digest(["run/1", corpus_sha256, settings])
 
 
 class RunConfig(ScoreConfig, PickConfig):
     """One run, from a corpus to a ranked selection."""
+
+
+def _hostless(name: str | None) -> str | None:
+    """A model's name without its address: a server that moved to another port is the same model."""
+    return model_id(name) if name is not None and name.startswith(("http://", "https://")) else name
+
+
+def store_beside(store: str | None, corpus: CorpusConfig | None) -> Path:
+    """The store a user named, or the one beside the corpus."""
+    if store is not None:
+        return Path(store)
+    path = "-" if corpus is None else corpus.path
+    return Path("stdin.duckdb") if path == "-" else Path(path.rstrip("/") + ".duckdb")
 
 
 C = TypeVar("C", bound=Section)

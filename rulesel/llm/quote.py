@@ -44,7 +44,7 @@ class Quote:
         calls: requests that have to be sent, if none fails.
         prompt_tokens: of all of them.
         cached_tokens: of these, what a server with a prefix cache need not compute again; at least 0.
-        completion_tokens: at most one answer's length each.
+        completion_tokens: at most the longest answer each, half of it where that is more than a token.
         dollars: None if the price is unknown.
         hours: at the limits given.
         first: the exact messages of the first request.
@@ -89,7 +89,9 @@ def quote(
     shared = [_shared_chars(asked) * (len(asked) - 1) / len(asked) for asked in sampled if asked]
     chars, prefix = _mean(per_call), _mean(shared)
     prompt, cached = _tokens(chars, chars_per_token).times(calls), _tokens(prefix, chars_per_token).times(calls)
-    answer = Range(1.0, 1.0, max(float(r.max_tokens) for asked in sampled for r in asked)).times(calls)
+    longest = [float(request.max_tokens) for asked in sampled for request in asked]
+    most = math.fsum(longest) / len(longest)
+    answer = Range(1.0, max(1.0, most / 2.0), most).times(calls)
     cached = Range(0.0, cached.likely, cached.high)
     dollars = None if price is None else _dollars(price, prompt, cached, answer)
     first = next(asked[0] for asked in sampled if asked)

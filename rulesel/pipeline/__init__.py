@@ -14,8 +14,9 @@ from rulesel import receipt as receipts
 from rulesel.config import RunConfig, ScoreConfig
 from rulesel.corpus import Corpus, check_output
 from rulesel.pipeline.chain import Chain, named_rules
+from rulesel.pipeline.lending import check_prices
 from rulesel.pipeline.outputs import fate_of, replacing, write_tables
-from rulesel.pipeline.planning import approve
+from rulesel.pipeline.planning import approve, plan_chain
 from rulesel.pipeline.reading import open_source, read_corpus
 from rulesel.pipeline.watch import Progress, Watcher
 from rulesel.receipt import Rated, Scored, selection_of
@@ -107,8 +108,9 @@ def _scores(config: ScoreConfig, source: Corpus, watcher: Watcher) -> Iterator[t
     with Store(config.store_path) as store:
         corpus = read_corpus(store, config.corpus, source, watcher)
         chain = Chain(store, config, corpus, watcher)
+        check_prices(config, chain.models)
         if not config.yes and not chain.free():
-            approve(chain, named)
+            approve(plan_chain(chain, named), watcher)
         with chain.attempt():
             rule_set = chain.rules(named)
             sample = chain.sample(rule_set)

@@ -81,10 +81,23 @@ class Chain:
             outcome = {3: "budget reached", 4: "too many failures"}.get(error.exit_code, "failed")
             raise
         finally:
+            if (bill := self._lender.bill) is not None:
+                self.watcher.say(bill)
             self._lender.close()
             for rater in self._raters.values():
                 rater.close()
             self.store.selections.end_run(self.identity, number, outcome)
+
+    @property
+    def raters(self) -> list[Rater]:
+        """Everybody who rates."""
+        return list(self._raters.values())
+
+    @property
+    def models(self) -> list[str]:
+        """Every model that is asked."""
+        rating = [rater.model for rater in self._raters.values() if isinstance(rater, Chat)]
+        return [*filter(None, [self.config.rules.writer if self.config.rules.source is None else None]), *rating]
 
     def rater_ids(self) -> dict[str, str]:
         """Identity of each rater by the stage it works in."""
@@ -96,7 +109,10 @@ class Chain:
         if rule_set is None:
             writer = str(self.config.rules.writer)
             rule_set = written_rules(self.store, self.config, writer, self.corpus, self._lender, self.watcher)
-        rule_set = _ratable(rule_set, list(self._raters.values()), self.watcher)
+        rule_set, refused = ratable(rule_set, self.raters)
+        if refused:
+            more = " …" if len(refused) > 3 else ""
+            self.watcher.say(f"rules: {len(refused)} cannot be rated and are left out: {'; '.join(refused[:3])}{more}")
         self.store.rules.keep(rule_set)
         return rule_set
 
@@ -155,8 +171,7 @@ class Chain:
 
     def free(self) -> bool:
         """True if nobody can send a bill for this run."""
-        models = [rater.model for rater in self._raters.values() if isinstance(rater, Chat)]
-        return all(is_free(model) for model in [*models, *filter(None, [self.config.rules.writer])])
+        return all(map(is_free, self.models))
 
     def _rate(self, rules: Sequence[Rule], contents: np.ndarray, stage: str) -> int:
         config = self.config
@@ -176,7 +191,12 @@ class Chain:
         return number
 
 
-def _ratable(rule_set: RuleSet, raters: list[Rater], watcher: Watcher) -> RuleSet:
+def ratable(rule_set: RuleSet, raters: Sequence[Rater]) -> tuple[RuleSet, list[str]]:
+    """The rules that all raters can rate, and the names of the others with the reason.
+
+    Raises:
+        UsageError: there is none.
+    """
     kept: list[Rule] = []
     refused: list[str] = []
     for rule in rule_set.rules:
@@ -187,7 +207,4 @@ def _ratable(rule_set: RuleSet, raters: list[Rater], watcher: Watcher) -> RuleSe
             refused.append(f"{rule.name}: {why}")
     if not kept:
         raise UsageError(f"The rater can rate none of the {len(rule_set)} rules; the first: {refused[0]}")
-    if refused:
-        more = " …" if len(refused) > 3 else ""
-        watcher.say(f"rules: {len(refused)} cannot be rated and are left out: {'; '.join(refused[:3])}{more}")
-    return rule_set.model_copy(update={"rules": tuple(kept)}) if refused else rule_set
+    return (rule_set.model_copy(update={"rules": tuple(kept)}) if refused else rule_set), refused

@@ -1,17 +1,19 @@
-"""Grades of a judge, kept as a column a batch at a time; nobody is graded twice."""
+"""Grades of a judge, kept as a column; nobody is graded twice."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import numpy as np
 
-from rulesel.judges import Judge
-from rulesel.llm.base import Lent
+from rulesel.digest import digest
+from rulesel.judges import Grades, Judge
+from rulesel.judges.pairwise import Pairwise
 from rulesel.pipeline.lending import Lender
 from rulesel.pipeline.rating import Tally
-from rulesel.pipeline.watch import Progress, Watcher
+from rulesel.pipeline.watch import Progress, Pulse, Watcher
 from rulesel.records import Batch, Int64, Status
 from rulesel.store import Store
 
@@ -28,38 +30,87 @@ def grade(
     lender: Lender,
     watcher: Watcher,
     max_failed: float,
-) -> None:
-    """Have a judge grade the contents it has not graded yet.
+) -> Mapping[str, Any]:
+    """Have a judge grade the contents it has not graded yet; returns what else it has to say.
+
+    Grades of a judge that compares mean something among the examples compared and nowhere else: they are kept all at
+    once, and another set of examples is another column of the same name.
 
     Raises:
         TooManyFailures: the first rows show that more than `max_failed` of the grades fail.
         Interrupted: the user asked to stop; what was graded is kept.
     """
     contents = np.unique(contents)
-    missing = store.columns.missing(judge.id, judge.column, contents)
+    identity = identity_of(store, judge, contents)
+    missing = ungraded(store, judge, contents)
     done = len(contents) - len(missing)
-    waiting: deque[Int64] = deque()
     tally = Tally(max_failed, stage)
-    lent: Lent = lender.lent(stage)
+    whole = isinstance(judge, Pairwise)
+
+    def progress(answers: int) -> Progress:
+        reused = lender.ledger.spent.reused
+        if whole:
+            return Progress(stage, answers, None, "comparisons", tally.by_kind(), lender.dollars, reused)
+        at = min(done + answers, len(contents))
+        return Progress(stage, at, len(contents), "grades", tally.by_kind(), lender.dollars, reused)
+
+    pulse = Pulse(watcher, progress)
     provenance = {"judge": judge.name, "model": model, "scale": list(judge.scale)} | judge.model_dump(mode="json")
+    report: dict[str, Any] = {}
+    kept: list[tuple[Int64, Grades]] = []
+    for part, grades in _graded(store, judge, missing, lender, stage, pulse):
+        report |= grades.report
+        tally.add(grades.status[:, None])
+        kept.append((part, grades))
+        if whole and sum(len(one) for one, _ in kept) < len(missing):
+            continue
+        _keep(store, judge, identity, kept, provenance)
+        kept.clear()
+        lender.kept(stage)
+        done += len(part)
+        if not whole:
+            pulse.kept()
+        tally.alarm()
+    return report
+
+
+def ungraded(store: Store, judge: Judge, contents: Int64) -> Int64:
+    """Those of the contents (ascending, distinct) that the judge has still to see."""
+    missing = store.columns.missing(identity_of(store, judge, contents), judge.column, contents)
+    return contents if isinstance(judge, Pairwise) and len(missing) else missing
+
+
+def identity_of(store: Store, judge: Judge, contents: Int64) -> str:
+    """Identity of the column: the judge's, and of one that compares also of what it compares."""
+    return digest([judge.id, store.corpora.hashes(contents)]) if isinstance(judge, Pairwise) else judge.id
+
+
+def _graded(
+    store: Store, judge: Judge, contents: Int64, lender: Lender, stage: str, pulse: Pulse
+) -> Iterator[tuple[Int64, Grades]]:
+    waiting: deque[Int64] = deque()
 
     def feed() -> Iterator[Batch]:
-        for part, batch in store.corpora.batches(missing, CHUNK):
+        for part, batch in store.corpora.batches(contents, CHUNK):
             waiting.append(part)
             yield batch
 
-    for grades in judge.grade(feed(), lent):
-        part = waiting.popleft()
-        reasons = [
-            None if s == Status.ok else f"{Status(s).name}: {grades.reasons.get(i, '')}"
-            for i, s in enumerate(grades.status.tolist())
-        ]
-        store.columns.extend(
-            judge.column, judge.id, part, grades.values.astype(np.float64), provenance=provenance, reasons=reasons
-        )
-        lender.kept(stage)
-        done += len(part)
-        tally.add(grades.status[:, None])
-        watcher.progress(Progress(stage, done, len(contents), "grades", tally.by_kind(), lender.dollars))
-        tally.alarm()
-        watcher.check()
+    for grades in judge.grade(feed(), lender.lent(stage, answered=pulse.answered)):
+        yield waiting.popleft(), grades
+
+
+def _keep(
+    store: Store, judge: Judge, identity: str, kept: list[tuple[Int64, Grades]], provenance: dict[str, Any]
+) -> None:
+    reasons = [
+        None if status == Status.ok else f"{Status(status).name}: {grades.reasons.get(i, '')}"
+        for _, grades in kept
+        for i, status in enumerate(grades.status.tolist())
+    ]
+    contents = np.concatenate([part for part, _ in kept])
+    values = np.concatenate([grades.values for _, grades in kept]).astype(np.float64)
+    if isinstance(judge, Pairwise):
+        why = {i: reason for i, reason in enumerate(reasons) if reason is not None}
+        store.columns.add(judge.column, identity, contents, values, provenance=provenance, reasons=why)
+    else:
+        store.columns.extend(judge.column, identity, contents, values, provenance=provenance, reasons=reasons)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 
-from rulesel.config import ScoreConfig
-from rulesel.llm.base import ChatModel, Lent
-from rulesel.llm.names import open_chat
+from rulesel.config import Spending
+from rulesel.errors import UsageError
+from rulesel.llm.base import ChatModel, ChatRequest, Completion, Failure, Lent
+from rulesel.llm.names import model_id, open_chat
+from rulesel.llm.prices import find_price
 from rulesel.store import Store
 from rulesel.store.ledger import Ledger, StageLedger
 
@@ -14,7 +18,7 @@ from rulesel.store.ledger import Ledger, StageLedger
 class Lender:
     """Opens models on first use and keeps their books; close it when the run ends."""
 
-    def __init__(self, store: Store, config: ScoreConfig, run: str) -> None:
+    def __init__(self, store: Store, config: Spending, run: str) -> None:
         """Open the ledger of a run; what an earlier attempt left under way counts as spent."""
         path = None if store.path is None else replies_of(store.path)
         self._store, self._config = store, config
@@ -28,8 +32,14 @@ class Lender:
         self._stages: dict[str, StageLedger] = {}
         self._models: dict[tuple[str, str], ChatModel] = {}
 
-    def lent(self, stage: str, *, lean: bool = True) -> Lent:
-        """What one stage may use; its calls are booked under the stage's name."""
+    def lent(self, stage: str, *, lean: bool = True, answered: Callable[[], None] | None = None) -> Lent:
+        """What one stage may use; its calls are booked under the stage's name.
+
+        Args:
+            stage: the name.
+            lean: many short requests.
+            answered: called after every answer; what it raises ends the stage, and every answer so far is kept.
+        """
         ledger = self._stages.setdefault(stage, self.ledger.stage(stage))
 
         def chat(name: str) -> ChatModel:
@@ -37,7 +47,8 @@ class Lender:
                 self._models[stage, name] = open_chat(
                     name, ledger=ledger, prices=self._config.prices, limits=self._config.limits, lean=lean
                 )
-            return self._models[stage, name]
+            model = self._models[stage, name]
+            return model if answered is None else _Watched(model, answered)
 
         return Lent(self._store.secret, chat)
 
@@ -47,12 +58,27 @@ class Lender:
         spent = self.ledger.spent
         return spent.cost if spent.cost or (spent.requests and not spent.unpriced) else None
 
+    @property
+    def bill(self) -> str | None:
+        """The account of the run so far in one line; None if nothing was asked."""
+        spent = self.ledger.spent
+        if not spent.requests and not spent.reused:
+            return None
+        parts = [f"{spent.requests:,} requests"]
+        failed = {name: n for name, n in spent.outcomes.items() if name != "ok"}
+        if failed:
+            parts.append("of this attempt's " + ", ".join(f"{n:,} ended as {name}" for name, n in failed.items()))
+        if spent.reused:
+            parts.append(f"{spent.reused:,} answers kept from before")
+        if spent.prompt_tokens:
+            cached = f" ({spent.cached_tokens:,} cached)" if spent.cached_tokens else ""
+            parts.append(f"{spent.prompt_tokens:,} tokens in{cached}, {spent.completion_tokens:,} out")
+        parts.append("price unknown" if self.dollars is None else f"${self.dollars:.2f}")
+        return "asked: " + "; ".join(parts)
+
     def kept(self, stage: str) -> None:
         """What the stage handed out is in the store: move the bill there, and let go of the replies."""
-        finished = self.ledger.finished()
-        if finished.num_rows:
-            self._store.calls.add(finished)
-            self.ledger.moved()
+        self._settle()
         if stage in self._stages:
             self._stages[stage].release()
 
@@ -60,11 +86,56 @@ class Lender:
         """Let go of models and ledger, the bill so far moved into the store."""
         for model in self._models.values():
             model.close()
+        self._settle()
+        self.ledger.close()
+
+    def _settle(self) -> None:
         finished = self.ledger.finished()
         if finished.num_rows:
             self._store.calls.add(finished)
             self.ledger.moved()
-        self.ledger.close()
+
+
+class _Watched:
+    """A chat model that tells of every answer."""
+
+    def __init__(self, model: ChatModel, answered: Callable[[], None]) -> None:
+        self._model, self._answered = model, answered
+
+    @property
+    def id(self) -> str:
+        """The model's."""
+        return self._model.id
+
+    def complete(self, requests: Iterable[ChatRequest]) -> Iterator[Completion | Failure]:
+        """The model's answers."""
+
+        def answers() -> Generator[Completion | Failure, None, None]:
+            yield from self._model.complete(requests)
+
+        with closing(answers()) as found:
+            for answer in found:
+                self._answered()
+                yield answer
+
+    def close(self) -> None:
+        """The lender closes it."""
+
+
+def check_prices(config: Spending, models: Iterable[str]) -> None:
+    """A budget in dollars needs the price of everybody who is asked.
+
+    Raises:
+        UsageError: there is one, and a price is unknown; names the config's key.
+    """
+    if config.max_cost is None:
+        return
+    for name in models:
+        if find_price(name, model_id(name), config.prices) is None:
+            raise UsageError(
+                f"The price of {name!r} is unknown, so --max-cost cannot be kept. Name it in the config: "
+                f"prices: {{{name!r}: {{input: …, output: …}}}} (dollars for a million tokens)."
+            )
 
 
 def replies_of(store: Path) -> Path:

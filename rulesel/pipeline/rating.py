@@ -10,13 +10,20 @@ import numpy as np
 
 from rulesel.errors import TooManyFailures
 from rulesel.pipeline.lending import Lender
-from rulesel.pipeline.watch import Progress, Watcher
+from rulesel.pipeline.watch import Progress, Pulse, Watcher
 from rulesel.raters import Rater
+from rulesel.raters.chat import Chat
 from rulesel.records import Batch, Int64, Rule, Status, UInt8
 from rulesel.store import Cells, Store
 
 ALARM_ROWS = 50
 """Rows after which a rater that mostly fails is stopped."""
+
+REQUESTS = 1000
+"""About how many answers of a chat model are committed at a time: few enough to see early how it goes."""
+
+READ = 256
+"""Examples read from the store at a time."""
 
 
 def rate(
@@ -44,19 +51,26 @@ def rate(
     total = len(np.unique(contents)) * len(numbers)
     done = total - sum(cells.n for cells in missing)
     tally = Tally(max_failed, stage)
-    watcher.progress(Progress(f"rate {stage}", done, total, "ratings"))
+
+    def progress(answers: int) -> Progress:
+        reused = lender.ledger.spent.reused
+        return Progress(
+            f"rate {stage}", min(done + answers, total), total, "ratings", tally.by_kind(), lender.dollars, reused
+        )
+
+    pulse = Pulse(watcher, progress)
+    watcher.progress(progress(0))
     for cells in missing:
         waiting: deque[Int64] = deque()
         wanted = [by_number[rule] for rule in cells.rules]
-        for ratings in rater.rate(_feed(store, cells, rater.chunk, waiting), wanted, lender.lent(stage)):
-            part = waiting.popleft()
-            store.ratings.add(part, cells.rules, number, stage, ratings)
+        feed = _feed(store, cells, _rows(rater, len(wanted)), waiting)
+        for ratings in rater.rate(feed, wanted, lender.lent(stage, answered=pulse.answered)):
+            store.ratings.add(waiting.popleft(), cells.rules, number, stage, ratings)
             lender.kept(stage)
             done += ratings.values.size
             tally.add(ratings.status)
-            watcher.progress(Progress(f"rate {stage}", done, total, "ratings", tally.by_kind(), lender.dollars))
             tally.alarm()
-            watcher.check()
+            pulse.kept()
     return number
 
 
@@ -116,7 +130,14 @@ def wilson_lower(k: int, n: int, z: float = 1.96) -> float:
     return (centre - z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))) / (1 + z * z / n)
 
 
+def _rows(rater: Rater, rules: int) -> int:
+    """Examples in a batch."""
+    return max(1, min(rater.chunk, REQUESTS // rules)) if isinstance(rater, Chat) else rater.chunk
+
+
 def _feed(store: Store, cells: Cells, size: int, waiting: deque[Int64]) -> Iterator[Batch]:
-    for part, batch in store.corpora.batches(cells.contents, size):
-        waiting.append(part)
-        yield batch
+    for part, batch in store.corpora.batches(cells.contents, max(size, READ)):
+        for start in range(0, len(part), size):
+            rows = slice(start, start + size)
+            waiting.append(part[rows])
+            yield Batch(batch.hashes[rows], batch.prompts[rows], batch.responses[rows])

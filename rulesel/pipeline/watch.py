@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from rulesel.errors import Interrupted
@@ -19,6 +20,7 @@ class Progress:
         unit: what is counted.
         failed: cells that failed so far, by kind.
         dollars: spent so far; None where nothing is paid or the price is unknown.
+        reused: answers that were kept from an earlier attempt and cost nothing now.
     """
 
     stage: str
@@ -27,6 +29,7 @@ class Progress:
     unit: str
     failed: Mapping[str, int] = field(default_factory=dict)
     dollars: float | None = None
+    reused: int = 0
 
 
 class Watcher:
@@ -53,3 +56,35 @@ class Watcher:
         """
         if self.stopping:
             raise Interrupted("Interrupted. Everything so far is kept: the same command goes on from here.")
+
+
+class Pulse:
+    """Progress between batches, while a model answers one request after another, and a stop between two answers."""
+
+    EVERY = 0.25
+    """Seconds between two reports."""
+
+    def __init__(self, watcher: Watcher, progress: Callable[[int], Progress]) -> None:
+        """Args: who watches; how far the stage is after so many answers since the last batch was kept."""
+        self._watcher, self._progress = watcher, progress
+        self._answers = 0
+        self._next = 0.0
+
+    def answered(self) -> None:
+        """Count an answer.
+
+        Raises:
+            Interrupted: the user asked to stop.
+        """
+        self._answers += 1
+        self._watcher.check()
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + self.EVERY
+            self._watcher.progress(self._progress(self._answers))
+
+    def kept(self) -> None:
+        """A batch is in the store: tell, and count anew."""
+        self._answers = 0
+        self._watcher.progress(self._progress(0))
+        self._watcher.check()

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from rulesel.config import ScoreConfig
 from rulesel.digest import digest
+from rulesel.llm.base import ChatRequest
 from rulesel.llm.names import model_id
 from rulesel.pipeline.lending import Lender
 from rulesel.pipeline.watch import Watcher
 from rulesel.receipt import sample_of
-from rulesel.records import RuleSet
-from rulesel.rules.generate import generate_rules
+from rulesel.records import Batch, RuleSet
+from rulesel.rules.generate import Written, first_requests, generate_rules
 from rulesel.store import CorpusRecord, Store
 
 SHOWN = 20
 """Examples of the corpus the writer may be shown some of."""
+
+MENTIONED = 5
+"""Merged and unreadable rules listed one by one."""
 
 
 def written_rules(
@@ -25,25 +29,55 @@ def written_rules(
         ModelError: the model cannot be asked, or writes nothing that can be read.
         BudgetReached: the run may send no further request.
     """
-    contents = sample_of(store.corpora.rows(corpus.corpus), SHOWN, config.seed)
-    hashes = store.corpora.hashes(contents)
-    asked = digest(["written/1", model_id(writer), config.domain, config.rules.count, hashes, config.seed])
-    known = store.rules.written(asked)
+    known = remembered(store, config, writer, corpus)
     if known is not None:
         watcher.say(f"rules: {len(known)} {known.origin}, as before")
         return known
-    _, batch = next(store.corpora.batches(contents, SHOWN))
-    lent = lender.lent("write", lean=False)
+    chat = lender.lent("write", lean=False, answered=watcher.check).chat(writer)
     found = generate_rules(
-        lent.chat(writer), config.domain, count=config.rules.count, sample=batch, secret=store.secret, seed=config.seed
+        chat,
+        config.domain,
+        count=config.rules.count,
+        sample=_shown(store, config, corpus),
+        secret=store.secret,
+        seed=config.seed,
     )
-    for merged in found.merged[:5]:
-        watcher.say(f"  {merged.dropped.name!r} says what {merged.kept.name!r} says ({merged.similarity:.2f}), merged")
-    for mistake in found.rejected[:5]:
-        watcher.say(f"  not read: {mistake}")
-    if len(found.rules) < found.wanted:
-        watcher.say(f"  {found.wanted} rules were asked for, {len(found.rules)} different ones came")
-    store.rules.keep_written(asked, found.rules)
+    tell(found, watcher)
+    store.rules.keep_written(_address(store, config, writer, corpus), found.rules)
     lender.kept("write")
     watcher.say(f"rules: {len(found.rules)} {found.rules.origin}")
     return found.rules
+
+
+def remembered(store: Store, config: ScoreConfig, writer: str, corpus: CorpusRecord) -> RuleSet | None:
+    """What the writer wrote when it was asked the same before."""
+    return store.rules.written(_address(store, config, writer, corpus))
+
+
+def opening(store: Store, config: ScoreConfig, corpus: CorpusRecord) -> list[ChatRequest]:
+    """What a writer is asked at first."""
+    sample = _shown(store, config, corpus)
+    return first_requests(config.domain, count=config.rules.count, sample=sample, secret=store.secret, seed=config.seed)
+
+
+def tell(found: Written, watcher: Watcher) -> None:
+    """What was merged, what could not be read, and whether rules are lacking."""
+    for merged in found.merged[:MENTIONED]:
+        watcher.say(f"  {merged.dropped.name!r} says what {merged.kept.name!r} says ({merged.similarity:.2f}), merged")
+    if len(found.merged) > MENTIONED:
+        watcher.say(f"  {len(found.merged)} merged in all")
+    for mistake in found.rejected[:MENTIONED]:
+        watcher.say(f"  not read: {mistake}")
+    if len(found.rules) < found.wanted:
+        watcher.say(f"  {found.wanted} rules were asked for, {len(found.rules)} different ones came")
+
+
+def _shown(store: Store, config: ScoreConfig, corpus: CorpusRecord) -> Batch:
+    contents = sample_of(store.corpora.rows(corpus.corpus), SHOWN, config.seed)
+    _, batch = next(store.corpora.batches(contents, SHOWN))
+    return batch
+
+
+def _address(store: Store, config: ScoreConfig, writer: str, corpus: CorpusRecord) -> str:
+    hashes = _shown(store, config, corpus).hashes
+    return digest(["written/1", model_id(writer), config.domain, config.rules.count, hashes, config.seed])

@@ -85,7 +85,7 @@ def generate_rules(
         ModelError: the model cannot be asked, or wrote no rule that can be read.
         BudgetReached: the run may send no further request.
     """
-    writer = _Writer(chat, domain, sample, secret, np.random.default_rng(seed), temperature)
+    writer = _Writer(domain, sample, secret, seed, temperature)
     found: list[Rule] = []
     merged: list[Merged] = []
     rejected: list[str] = []
@@ -94,7 +94,7 @@ def generate_rules(
         if missing <= 0:
             break
         requests = writer.first(math.ceil(SURPLUS * count)) if turn == 0 else writer.more(missing, found, turn)
-        written = writer.ask(requests)
+        written = _ask(chat, requests)
         rejected += [mistake for drafts in written for mistake in drafts.mistakes]
         in_turn = [r for some in zip_longest(*(drafts.rules for drafts in written)) for r in some if r is not None]
         kept, dropped = merge([*found, *in_turn])
@@ -109,23 +109,28 @@ def generate_rules(
     return Written(rules, tuple(merged), tuple(rejected), count)
 
 
+def first_requests(
+    domain: str,
+    *,
+    count: int = 50,
+    sample: Batch | None = None,
+    secret: bytes = b"",
+    seed: int = 0,
+    temperature: float = 0.7,
+) -> list[ChatRequest]:
+    """What `generate_rules` asks at first, with the same arguments; enough to say what it will cost, about."""
+    return _Writer(domain, sample, secret, seed, temperature).first(math.ceil(SURPLUS * count))
+
+
 class _Writer:
-    """One model, one domain, and the examples it is shown."""
+    """One domain, and the examples of it that are shown."""
 
     prompts = ("write_rules@1", "contrast_rules@1", "repair@1")
 
-    def __init__(
-        self,
-        chat: ChatModel,
-        domain: str,
-        sample: Batch | None,
-        secret: bytes,
-        rng: np.random.Generator,
-        temperature: float,
-    ) -> None:
-        self._chat, self._domain, self._secret, self._temperature = chat, domain, secret, temperature
+    def __init__(self, domain: str, sample: Batch | None, secret: bytes, seed: int, temperature: float) -> None:
+        self._domain, self._secret, self._temperature = domain, secret, temperature
         self._sample = sample if sample is not None else Batch([], [], [])
-        self._order = rng.permutation(len(self._sample)).tolist()
+        self._order = np.random.default_rng(seed).permutation(len(self._sample)).tolist()
         self._at = 0
 
     def first(self, count: int) -> list[ChatRequest]:
@@ -143,18 +148,6 @@ class _Writer:
         readers = min(len(PERSPECTIVES), max(1, count // 3))
         each = math.ceil(count / readers) + 1
         return [self._look(PERSPECTIVES[(turn * 3 + i) % len(PERSPECTIVES)], each, known) for i in range(readers)]
-
-    def ask(self, requests: Sequence[ChatRequest]) -> list[Drafts]:
-        """Send the requests, and those with mistakes once more; keeps whichever answer has more rules."""
-        answers = list(self._chat.complete(requests))
-        written = [_read(answer) for answer in answers]
-        again = [i for i, drafts in enumerate(written) if drafts.mistakes and isinstance(answers[i], Completion)]
-        repairs = self._chat.complete([_repair(requests[i], answers[i], written[i]) for i in again])
-        for i, answer in zip(again, repairs, strict=True):
-            second = _read(answer)
-            if len(second.rules) >= len(written[i].rules):
-                written[i] = second
-        return written
 
     def _look(self, perspective: str, count: int, known: Sequence[Rule]) -> ChatRequest:
         shown = "\n\n".join(self._shown(_EXAMPLES))
@@ -195,6 +188,19 @@ class _Writer:
     def _text(self, i: int) -> str:
         asked = self._sample.prompts[i]
         return self._sample.responses[i] if asked is None else f"{asked}\n\n{self._sample.responses[i]}"
+
+
+def _ask(chat: ChatModel, requests: Sequence[ChatRequest]) -> list[Drafts]:
+    """Send the requests, and those with mistakes once more; keeps whichever answer has more rules."""
+    answers = list(chat.complete(requests))
+    written = [_read(answer) for answer in answers]
+    again = [i for i, drafts in enumerate(written) if drafts.mistakes and isinstance(answers[i], Completion)]
+    repairs = chat.complete([_repair(requests[i], answers[i], written[i]) for i in again])
+    for i, answer in zip(again, repairs, strict=True):
+        second = _read(answer)
+        if len(second.rules) >= len(written[i].rules):
+            written[i] = second
+    return written
 
 
 def _listed(known: Sequence[Rule]) -> str:

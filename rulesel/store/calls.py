@@ -29,3 +29,13 @@ class Calls:
         """Requests and dollars of a run, retries included."""
         row = self._db.rows("SELECT count(*), coalesce(sum(cost), 0) FROM calls WHERE run = ?", run)[0]
         return int(row[0]), float(row[1])
+
+    def measured(self, model: str, stage: str) -> tuple[int, float, float]:
+        """Of the answered calls of a stage to a model: how many, prompt tokens each, seconds each; zeros if none."""
+        row = self._db.rows(
+            "SELECT count(*), coalesce(avg(prompt_tokens), 0), coalesce(avg(seconds), 0) FROM calls "
+            "WHERE model = ? AND stage = ? AND status = 'ok'",
+            model,
+            stage,
+        )[0]
+        return int(row[0]), float(row[1]), float(row[2])
