@@ -83,7 +83,7 @@ def test_ratings_come_back_as_they_went_in():
         assert store.ratings.failures(0, numbers) == {"parse": int((made.status != 0).sum())}
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20)
 @given(st.data())
 def test_missing_cells_are_exactly_those_nobody_rated(data):
     with Store() as store:
