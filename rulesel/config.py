@@ -70,6 +70,11 @@ class RulesConfig(Section):
     required: tuple[str, ...] = ()
     forbidden: tuple[str, ...] = ()
 
+    @field_validator("anchor")
+    @classmethod
+    def _or_none(cls, value: str | None) -> str | None:
+        return None if value == "none" else value
+
     @field_validator("writer")
     @classmethod
     def _names_a_model(cls, value: str | None) -> str | None:

@@ -55,6 +55,7 @@ class LineWatcher(Watcher):
             "unit": progress.unit,
             "per_second": round(self.rate(progress, now), 1),
             "failed": dict(progress.failed),
+            "reused": progress.reused,
         }
         sys.stderr.write(json.dumps(line | ({} if progress.dollars is None else {"dollars": progress.dollars})) + "\n")
         sys.stderr.flush()
@@ -94,8 +95,22 @@ class LiveWatcher(LineWatcher):
                 parts.append(f"{_duration((progress.total - progress.done) / rate)} left")
         if progress.dollars is not None:
             parts.append(f"${progress.dollars:.2f}")
+        if progress.reused:
+            parts.append(f"{progress.reused:,} kept from before")
         parts += [f"{name} {n:,}" for name, n in progress.failed.items()]
         self._status.update(Text(" · ".join(parts)))
+
+    @override
+    def confirm(self, question: str) -> bool:
+        if not sys.stdin.isatty():
+            return False
+        self._status.stop()
+        err.print(Text(f"{question} Go on? [y/N] "), end="")
+        stop = signal.signal(signal.SIGINT, signal.default_int_handler)  # nothing is under way that could be lost
+        try:
+            return sys.stdin.readline().strip().lower() in {"y", "yes"}
+        finally:
+            signal.signal(signal.SIGINT, stop)
 
     def close(self) -> None:
         """Remove the live line."""

@@ -1,4 +1,4 @@
-"""run, demo, init: the whole chain."""
+"""run, plan, score, demo, init: the whole chain, and what it would cost."""
 
 from __future__ import annotations
 
@@ -7,128 +7,158 @@ from typing import Annotated, Any
 
 import typer
 
+from rulesel.cli import _options as o
+
 Opt = typer.Option
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    app.command()(run)
-    app.command()(score)
-    app.command()(demo)
-    app.command()(init)
+    for command in (run, plan, score, demo, init):
+        app.command()(command)
 
 
 def run(
-    corpus: Annotated[
-        str, typer.Argument(help="Corpus (JSONL, CSV, Parquet, dataset directory, '-') or a rulesel.yaml.")
-    ],
-    domain: Annotated[str | None, Opt(help="What the examples are for, in a sentence.")] = None,
+    corpus: o.CorpusArgument,
+    domain: o.Domain = None,
     k: Annotated[int | None, Opt("-k", help="How many examples to select.")] = None,
     fraction: Annotated[float | None, Opt(help="Select this share of the pool instead.")] = None,
     threshold: Annotated[float | None, Opt(help="Select only scores of at least this.")] = None,
     max_tokens: Annotated[int | None, Opt(help="Select until about this many tokens (4 characters each).")] = None,
     per: Annotated[str | None, Opt(metavar="FIELD=N", help="At most N for each value of a field.")] = None,
-    judge: Annotated[str | None, Opt(help="Who rates: signals, or a model.")] = None,
-    sample_judge: Annotated[str | None, Opt(help="Who rates the sample, if somebody else.")] = None,
-    rules: Annotated[str | None, Opt(help="Rules: a YAML file or pack:NAME.")] = None,
-    sample: Annotated[int | None, Opt(help="Examples rated on every rule, to choose rules by.")] = None,
-    keep: Annotated[str | None, Opt("-r", "--keep", help="Rules to keep, or 'auto'.")] = None,
+    judge: o.JudgeModel = None,
+    sample_judge: o.SampleJudge = None,
+    writer: o.Writer = None,
+    rules: o.Rules = None,
+    count: o.Count = None,
+    sample: o.Sample = None,
+    anchor: o.Anchor = None,
+    retest: o.Retest = None,
+    keep: o.Keep = None,
     method: Annotated[str | None, Opt(help="Selection method; see `rulesel catalog`.")] = None,
     param: Annotated[list[str] | None, Opt(metavar="NAME=VALUE", help="Parameter of the method.")] = None,
     out: Annotated[str | None, Opt("-o", "--out", help="Where the selected records go.")] = None,
     as_: Annotated[
         str | None, Opt("--as", help="messages, alpaca or sharegpt instead of the records as they are.")
     ] = None,
-    store: Annotated[str | None, Opt(help="The store; <corpus>.duckdb if not named.")] = None,
-    seed: Annotated[int | None, Opt(help="Names every draw.")] = None,
-    limit: Annotated[int | None, Opt(help="Read at most this many examples.")] = None,
-    duplicates: Annotated[str | None, Opt(help="keep-first or keep-all.")] = None,
-    coverage: Annotated[float | None, Opt(help="Least share of the rules that must be rated.")] = None,
-    max_failed: Annotated[float | None, Opt(help="Largest share of ratings that may fail.")] = None,
-    prompt_field: Annotated[str | None, Opt(help="Field of the prompt.")] = None,
-    response_field: Annotated[str | None, Opt(help="Field of the response.")] = None,
-    text_field: Annotated[str | None, Opt(help="Field of plain text.")] = None,
+    store: o.StoreName = None,
+    seed: o.Seed = None,
+    limit: o.Limit = None,
+    duplicates: o.Duplicates = None,
+    coverage: o.Coverage = None,
+    max_failed: o.MaxFailed = None,
+    max_cost: o.MaxCost = None,
+    max_requests: o.MaxRequests = None,
+    concurrency: o.Concurrency = None,
+    rpm: o.Rpm = None,
+    tpm: o.Tpm = None,
+    prompt_field: o.PromptField = None,
+    response_field: o.ResponseField = None,
+    text_field: o.TextField = None,
+    yes: o.Yes = False,
     json: Annotated[bool, Opt("--json", help="Print the receipt as JSON.")] = False,
 ) -> None:
     """Read a corpus, choose rules, rate it, and select the best examples.
 
     The same command goes on after any interruption and pays for nothing twice.
     """
+    given = dict(locals())
     from rulesel import config as configs
     from rulesel.cli._terminal import watching
     from rulesel.pipeline import run as run_pipeline
 
-    is_config = Path(corpus).suffix in {".yaml", ".yml"}
-    base = configs.load(Path(corpus)) if is_config else {"corpus": {"path": corpus}}
-    over: dict[str, Any] = {
-        "corpus": {
-            "prompt_field": prompt_field,
-            "response_field": response_field,
-            "text_field": text_field,
-            "limit": limit,
-        },
-        "duplicates": duplicates,
-        "domain": domain,
-        "judge": judge,
-        "sample_judge": sample_judge,
-        "rules": {"source": rules, "sample": sample, "keep": _keep(keep)},
+    over = o.scoring(given) | {
         "select": {
             "method": method,
-            "parameters": parameters(param) or None,
+            "parameters": o.parameters(param) or None,
             "k": k,
             "fraction": fraction,
             "threshold": threshold,
             "max_tokens": max_tokens,
-            "per": quota(per),
+            "per": o.quota(per),
         },
-        "coverage": coverage,
-        "seed": seed,
         "out": out,
         "as": as_,
-        "store": store,
-        "max_failed": max_failed,
     }
-    config = configs.check(configs.RunConfig, {"select": {}} | configs.merged(base, over))
+    config = configs.check(configs.RunConfig, {"select": {}} | configs.merged(o.base_of(corpus), over))
     with watching() as watcher:
         outcome = run_pipeline(config, watcher)
     show(outcome, json=json)
 
 
+def plan(
+    corpus: o.CorpusArgument,
+    domain: o.Domain = None,
+    judge: o.JudgeModel = None,
+    sample_judge: o.SampleJudge = None,
+    writer: o.Writer = None,
+    rules: o.Rules = None,
+    count: o.Count = None,
+    sample: o.Sample = None,
+    anchor: o.Anchor = None,
+    retest: o.Retest = None,
+    keep: o.Keep = None,
+    store: o.StoreName = None,
+    seed: o.Seed = None,
+    limit: o.Limit = None,
+    duplicates: o.Duplicates = None,
+    concurrency: o.Concurrency = None,
+    rpm: o.Rpm = None,
+    tpm: o.Tpm = None,
+    prompt_field: o.PromptField = None,
+    response_field: o.ResponseField = None,
+    text_field: o.TextField = None,
+    json: o.AsJson = False,
+) -> None:
+    """What a run with these options would ask of models: requests, tokens, dollars, hours. Nothing is sent."""
+    given = dict(locals())
+    from rulesel.cli._planning import show_plan
+    from rulesel.cli._terminal import as_json, watching
+    from rulesel.pipeline.planning import plan as quote
+
+    config = o.score_config(corpus, given)
+    with watching() as watcher:
+        found = quote(config, watcher)
+    if json:
+        as_json(found.as_dict())
+    else:
+        show_plan(found)
+
+
 def score(
-    corpus: Annotated[str, typer.Argument(help="Corpus (JSONL, CSV, Parquet, dataset directory, '-').")],
-    domain: Annotated[str | None, Opt(help="What the examples are for, in a sentence.")] = None,
-    judge: Annotated[str | None, Opt(help="Who rates: signals, or a model.")] = None,
-    sample_judge: Annotated[str | None, Opt(help="Who rates the sample, if somebody else.")] = None,
-    rules: Annotated[str | None, Opt(help="Rules: a YAML file or pack:NAME.")] = None,
-    sample: Annotated[int | None, Opt(help="Examples rated on every rule, to choose rules by.")] = None,
-    keep: Annotated[str | None, Opt("-r", "--keep", help="Rules to keep, or 'auto'.")] = None,
-    store: Annotated[str | None, Opt(help="The store; <corpus>.duckdb if not named.")] = None,
-    seed: Annotated[int | None, Opt(help="Names every draw.")] = None,
-    limit: Annotated[int | None, Opt(help="Read at most this many examples.")] = None,
-    coverage: Annotated[float | None, Opt(help="Least share of the rules that must be rated.")] = None,
-    max_failed: Annotated[float | None, Opt(help="Largest share of ratings that may fail.")] = None,
-    prompt_field: Annotated[str | None, Opt(help="Field of the prompt.")] = None,
-    response_field: Annotated[str | None, Opt(help="Field of the response.")] = None,
-    text_field: Annotated[str | None, Opt(help="Field of plain text.")] = None,
+    corpus: o.CorpusArgument,
+    domain: o.Domain = None,
+    judge: o.JudgeModel = None,
+    sample_judge: o.SampleJudge = None,
+    writer: o.Writer = None,
+    rules: o.Rules = None,
+    count: o.Count = None,
+    sample: o.Sample = None,
+    anchor: o.Anchor = None,
+    retest: o.Retest = None,
+    keep: o.Keep = None,
+    store: o.StoreName = None,
+    seed: o.Seed = None,
+    limit: o.Limit = None,
+    duplicates: o.Duplicates = None,
+    coverage: o.Coverage = None,
+    max_failed: o.MaxFailed = None,
+    max_cost: o.MaxCost = None,
+    max_requests: o.MaxRequests = None,
+    concurrency: o.Concurrency = None,
+    rpm: o.Rpm = None,
+    tpm: o.Tpm = None,
+    prompt_field: o.PromptField = None,
+    response_field: o.ResponseField = None,
+    text_field: o.TextField = None,
+    yes: o.Yes = False,
 ) -> None:
     """Rate a corpus on chosen rules and leave the score in the store, for `select`."""
-    from rulesel import config as configs
+    given = dict(locals())
     from rulesel.cli._terminal import watching
     from rulesel.pipeline import score as score_corpus
 
-    fields: dict[str, Any] = {"prompt_field": prompt_field, "response_field": response_field, "text_field": text_field}
-    values = {
-        "corpus": {"path": corpus, "limit": limit} | fields,
-        "domain": domain,
-        "judge": judge,
-        "sample_judge": sample_judge,
-        "rules": {"source": rules, "sample": sample, "keep": _keep(keep)},
-        "store": store,
-        "seed": seed,
-        "coverage": coverage,
-        "max_failed": max_failed,
-    }
-    config = configs.check(configs.ScoreConfig, configs.merged({}, values))
+    config = o.score_config(corpus, given)
     with watching() as watcher:
         found = score_corpus(config, watcher)
     n = len(found.scored.scores)
@@ -156,37 +186,6 @@ def init(
 
     write_config(path, overwrite=force)
     typer.echo(f"Wrote {path}. Edit it, then: rulesel run {path}")
-
-
-def parameters(given: list[str] | None) -> dict[str, Any]:
-    """NAME=VALUE options as values: numbers, true/false and null as YAML reads them."""
-    import yaml
-
-    from rulesel.errors import UsageError
-
-    found: dict[str, Any] = {}
-    for one in given or []:
-        name, sign, value = one.partition("=")
-        if not sign or not name:
-            raise UsageError(f"--param takes NAME=VALUE, got {one!r}.")
-        found[name] = yaml.safe_load(value)
-    return found
-
-
-def _keep(given: str | None) -> int | str | None:
-    return int(given) if given and given.isdigit() else given
-
-
-def quota(given: str | None) -> dict[str, int] | None:
-    """FIELD=N as a mapping."""
-    from rulesel.errors import UsageError
-
-    if given is None:
-        return None
-    field, _, n = given.rpartition("=")
-    if not field or not n.isdigit():
-        raise UsageError(f"--per takes FIELD=N, got {given!r}.")
-    return {field: int(n)}
 
 
 def show(outcome: Any, *, json: bool) -> None:  # noqa: ANN401 - pipeline.Outcome, imported late

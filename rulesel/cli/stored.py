@@ -41,8 +41,8 @@ def select(
 ) -> None:
     """Pick from what a store holds, with any method and any column."""
     from rulesel import config as configs
+    from rulesel.cli._options import parameters, quota
     from rulesel.cli._terminal import as_json, watching
-    from rulesel.cli.runs import parameters, quota
     from rulesel.pipeline.selecting import select as pick
 
     amount = {"k": k, "fraction": fraction, "threshold": threshold, "max_tokens": max_tokens}

@@ -53,9 +53,15 @@ class StageQuote:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The whole bill, stage by stage."""
+    """The whole bill, stage by stage.
+
+    Attributes:
+        stages: in their order.
+        written: False where the rules are still to be written and stand-ins of usual length were taken.
+    """
 
     stages: list[StageQuote]
+    written: bool = True
 
     @property
     def dollars(self) -> Range | None:
@@ -85,7 +91,13 @@ class Plan:
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         stages = [_plain(asdict(stage)) for stage in self.stages]
-        return {"calls": self.calls, "dollars": _plain(self.dollars), "hours": _plain(self.hours), "stages": stages}
+        return {
+            "calls": self.calls,
+            "dollars": _plain(self.dollars),
+            "hours": _plain(self.hours),
+            "stages": stages,
+            "written": self.written,
+        }
 
 
 def plan(config: ScoreConfig, watcher: Watcher | None = None) -> Plan:
@@ -128,7 +140,7 @@ def plan_chain(chain: Chain, named: RuleSet | None) -> Plan:
         shared = config.rater.id == config.sample_rater.id
         rest = np.setdiff1d(pool, sample) if shared else pool
         quotes.append(_ratings(chain, "corpus", config.rater, rules, rest, known=known))
-    return Plan(quotes)
+    return Plan(quotes, known)
 
 
 def approve(bill: Plan, watcher: Watcher) -> None:
