@@ -57,9 +57,11 @@ def automatic(suggested: dict[str, int], usable: int) -> int:
 def residual_variance(C: Floats, order: npt.ArrayLike) -> Floats:
     """1 - R^2 of each rule given those before it in the order, in [0, 1], shape (len(order),)."""
     rows = np.asarray(order, dtype=np.int64)
-    left = np.ones(len(rows))
-    for place in range(1, len(rows)):
-        before, j = rows[:place], rows[place]
-        fit, *_ = np.linalg.lstsq(C[np.ix_(before, before)], C[before, j], rcond=1e-10)
-        left[place] = C[j, j] - C[before, j] @ fit
+    inner = C[np.ix_(rows, rows)]
+    left = np.diagonal(inner).copy()
+    basis = np.zeros_like(inner)
+    for place in range(len(rows)):  # a Cholesky factor that goes on past dependent rules
+        if left[place] > 1e-10:
+            basis[place] = (inner[place] - basis[:place, place] @ basis[:place]) / np.sqrt(left[place])
+            left[place + 1 :] -= basis[place, place + 1 :] ** 2
     return np.asarray(np.clip(left, 0.0, 1.0))
