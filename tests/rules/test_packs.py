@@ -125,14 +125,21 @@ def test_a_domain_that_no_pack_speaks_of_gets_the_general_pack_and_is_told(domai
 
 def test_words_that_look_like_other_types_stay_words(tmp_path):
     path = tmp_path / "rules.yaml"
-    path.write_text("rules:\n  - name: no\n    text: yes\n  - name: 1.0\n    text: 2024-01-01\n    sql: 1\n    anchors: ~\n")
+    path.write_text(
+        "rules:\n  - name: no\n    text: yes\n  - name: 1.0\n    text: 2024-01-01\n    sql: 1\n    anchors: ~\n"
+    )
     rules = load_rules(str(path)).rules
-    assert [(r.name, r.text, r.sql, r.anchors) for r in rules] == [("no", "yes", None, None), ("1.0", "2024-01-01", "1", None)]
+    assert [(r.name, r.text, r.sql, r.anchors) for r in rules] == [
+        ("no", "yes", None, None),
+        ("1.0", "2024-01-01", "1", None),
+    ]
 
 
 def test_every_mistake_is_named_on_one_line(tmp_path):
     path = tmp_path / "rules.yaml"
-    path.write_text("rules:\n  - name: a\n    txt: b\n  - name: c\n    text: d\n    polarity: up\n  - just text\norigin: [x]\n")
+    path.write_text(
+        "rules:\n  - name: a\n    txt: b\n  - name: c\n    text: d\n    polarity: up\n  - just text\norigin: [x]\n"
+    )
     with pytest.raises(UsageError) as error:
         load_rules(str(path))
     message = str(error.value)
