@@ -3,7 +3,8 @@
 Liu et al. 2024, "What Makes Good Data for Alignment?" (DEITA, arXiv 2312.15685), section 2.4. What is kept is a maximal
 independent set of the graph of pairs above the threshold: every row passed over has a kept row of higher score that is
 too similar to it. Rows are compared in blocks; the result is that of the row-by-row loop, since within a block only
-accepted rows count. Cosines that float32 cannot tell from the threshold are taken again in float64.
+accepted rows count. Most pairs are told apart by their leading coordinates, as what is left of two rows adds at most the
+product of its lengths to their cosine. Cosines that float32 cannot tell from the threshold are taken in float64.
 """
 
 from __future__ import annotations
@@ -22,6 +23,10 @@ Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 BLOCK = 256
+
+LEADING = 3
+"""The leading third of the coordinates is looked at first."""
+
 CELLS = 2**23
 """Similarities held at once, 32 MiB of float32."""
 
@@ -33,12 +38,12 @@ ROUNDING = 1e-12
 
 
 class Filtered(NamedTuple):
-    """Rows kept; unpacks as (indices, similarity, scanned)."""
+    """Rows kept; unpacks as (indices, score, scanned)."""
 
     indices: Ints
     """In the order kept, highest score first, shape (k,)."""
-    similarity: Floats
-    """Largest cosine of each to the rows kept before it, to six digits; -1 where there were none. Shape (k,)."""
+    score: Floats
+    """Of each, falling; shape (k,)."""
     scanned: int
     """Rows looked at until k were kept; the others of them were too similar."""
 
@@ -73,27 +78,27 @@ def score_first(
         ValueError: NaN or infinity, a zero row, or arguments out of range.
     """
     _check(X, zero)
-    score = np.asarray(score, dtype=np.float64)
-    if score.shape != (len(X),) or not np.isfinite(score).all():
+    worth: Floats = np.asarray(score, dtype=np.float64)
+    if worth.shape != (len(X),) or not np.isfinite(worth).all():
         raise ValueError(f"score must be {len(X)} finite numbers; leave rows without one out.")
     if not np.isfinite(threshold) or batch < 1:
         raise ValueError(f"threshold must be finite and batch at least 1, got {threshold} and {batch}.")
     already = checked_given(given, len(X))
     k = checked_k(k, len(X), already)
-    order = np.argsort(-score, kind="stable")
+    order = np.argsort(-worth, kind="stable")
     order = order[~np.isin(order, already)]
     keep = _Kept(X, already, k, threshold, zero)
-    similarity, at = [np.empty(0, dtype=np.float32)], 0
+    at = 0
     together = mode == "published" and batch > 1
     while keep.count < len(already) + k and at < len(order):
         size = (batch if at else 1) if together else BLOCK
-        similarity.append(keep.offer(order[at : at + size], together=together))
+        keep.offer(order[at : at + size], together=together)
         at += size
         if progress is not None:
             progress(min(keep.count - len(already), k), k)
     indices = keep.rows[len(already) : keep.count]
     scanned = int(np.flatnonzero(order == indices[-1])[0]) + 1 if len(indices) == k and k else min(at, len(order))
-    return Filtered(indices, np.concatenate(similarity).astype(np.float64), scanned)
+    return Filtered(indices, worth[indices], scanned)
 
 
 def _check(X: npt.NDArray[np.floating], zero: Zero) -> None:
@@ -109,56 +114,76 @@ def _check(X: npt.NDArray[np.floating], zero: Zero) -> None:
 
 
 class _Kept:
-    """The rows kept so far, as unit rows."""
+    """The rows kept so far: unit rows, and their leading coordinates followed by the length of the others."""
 
     def __init__(self, X: npt.NDArray[np.floating], already: Ints, k: int, threshold: float, zero: Zero) -> None:
         self.X, self.threshold, self.zero = X, threshold, zero
+        self.edge = threshold - SLACK
         self.room = len(already) + k
-        self.count = len(already)
+        self.width = X.shape[1] // LEADING
+        self.short = self.width >= 16
+        self.count = 0
         self.rows = np.empty(self.room, dtype=np.int64)
-        self.rows[: self.count] = already
         self.unit = np.empty((self.room, X.shape[1]), dtype=np.float32)
-        self.unit[: self.count] = unit_rows(X[already], zero=zero)
+        self.front = np.empty((self.room, self.width + 1), dtype=np.float32)
+        self._keep(already, unit := unit_rows(X[already], zero=zero), self._front(unit))
 
-    def offer(self, rows: Ints, *, together: bool) -> Singles:
-        """Keep those of a block of rows that are not too similar; the similarities of those kept."""
+    def offer(self, rows: Ints, *, together: bool) -> None:
+        """Keep those of a block of rows that are not too similar."""
         unit = unit_rows(self.X[rows], zero=self.zero)
-        top, ok = self._against_kept(rows, unit)
-        if not together:  # rows that lost to an earlier block do not matter to this one
-            rows, unit, top, ok = rows[ok], unit[ok], top[ok], ok[ok]
-        product = unit @ unit.T
-        hit = self._exceeds(product, rows)
+        front = self._front(unit)
+        ok = self._clear(rows, unit, front)
+        if not together and not ok.all():  # rows that lost to an earlier block do not matter to this one
+            rows, unit, front, ok = rows[ok], unit[ok], front[ok], ok[ok]
+        hit = self._similar(rows, unit, front)
         for later in np.flatnonzero(hit.any(axis=1)).tolist():
             others = hit[later, :later]
             ok[later] = ok[later] and not (others if together else others & ok[:later]).any()
-        chosen = np.flatnonzero(ok)[: self.room - self.count]
-        product = np.where(np.tri(len(chosen), k=-1, dtype=bool), product[np.ix_(chosen, chosen)], -1)
-        stop = self.count + len(chosen)
-        self.rows[self.count : stop], self.unit[self.count : stop] = rows[chosen], unit[chosen]
-        self.count = stop
-        nearest: Singles = np.maximum(top[chosen], product.max(axis=1, initial=-1))
-        return np.minimum(nearest, 1)
+        if not ok.all():
+            rows, unit, front = rows[ok], unit[ok], front[ok]
+        room = self.room - self.count
+        self._keep(rows[:room], unit[:room], front[:room])
 
-    def _against_kept(self, rows: Ints, unit: Singles) -> tuple[Singles, Flags]:
-        """Largest cosine of each row to what is kept, and whether none is above the threshold."""
-        top = np.full(len(rows), -1, dtype=np.float32)
+    def _keep(self, rows: Ints, unit: Singles, front: Singles) -> None:
+        stop = self.count + len(rows)
+        self.rows[self.count : stop], self.unit[self.count : stop] = rows, unit
+        self.front[self.count : stop] = front
+        self.count = stop
+
+    def _front(self, unit: Singles) -> Singles:
+        rest = unit[:, self.width :]
+        front = np.empty((len(unit), self.width + 1), dtype=np.float32)
+        front[:, : self.width] = unit[:, : self.width]
+        np.sqrt(np.einsum("ij,ij->i", rest, rest), out=front[:, self.width])
+        return front
+
+    def _clear(self, rows: Ints, unit: Singles, front: Singles) -> Flags:
+        """Which rows are not too similar to anything kept."""
         ok = np.ones(len(rows), dtype=bool)
         for start in range(0, self.count, step := CELLS // BLOCK):
-            stop = min(start + step, self.count)
-            product = unit @ self.unit[start:stop].T
-            here = product.max(axis=1)
-            np.maximum(top, here, out=top)
-            for row in np.flatnonzero(ok & (here >= self.threshold - SLACK)).tolist():
-                ok[row] = here[row] <= self.threshold + SLACK and not self._exactly(
-                    rows[row], self.rows[start:stop][product[row] >= self.threshold - SLACK]
+            kept = slice(start, min(start + step, self.count))
+            some = np.flatnonzero(ok)
+            if self.short:
+                some = some[(front[some] @ self.front[kept].T).max(axis=1, initial=-1) >= self.edge]
+                self.short = 4 * len(some) <= len(rows)  # else the leading coordinates tell too little
+            product = unit[some] @ self.unit[kept].T
+            most = product.max(axis=1, initial=-1)
+            for at in np.flatnonzero(most >= self.edge).tolist():
+                ok[some[at]] = most[at] <= self.threshold + SLACK and not self._exactly(
+                    rows[some[at]], self.rows[kept][product[at] >= self.edge]
                 )
-        return top, ok
+        return ok
 
-    def _exceeds(self, product: Singles, rows: Ints) -> Flags:
+    def _similar(self, rows: Ints, unit: Singles, front: Singles) -> Flags:
         """Which pairs (later, earlier) of a block are too similar."""
-        hit: Flags = np.tril(product > self.threshold + SLACK, -1)
-        for later, earlier in np.argwhere(np.tril(np.abs(product - self.threshold) <= SLACK, -1)).tolist():
-            hit[later, earlier] = self._exactly(rows[later], rows[earlier : earlier + 1])
+        hit = np.zeros((len(rows), len(rows)), dtype=bool)
+        maybe = np.tril((front @ front.T) >= self.edge, -1) if self.short else ~hit
+        some = np.flatnonzero(maybe.any(axis=0) | maybe.any(axis=1))
+        product = unit[some] @ unit[some].T
+        for later, earlier in np.argwhere(np.tril(product >= self.edge, -1)).tolist():
+            hit[some[later], some[earlier]] = product[later, earlier] > self.threshold + SLACK or self._exactly(
+                rows[some[later]], rows[some[earlier : earlier + 1]]
+            )
         return hit
 
     def _exactly(self, row: np.int64, others: Ints) -> bool:

@@ -95,13 +95,24 @@ def test_permuting_rows_changes_no_pick():
     assert order[score_first(X[order], score[order], 40).indices].tolist() == kept.tolist()
 
 
-def test_similarity_is_the_largest_to_what_came_before():
-    rng = np.random.default_rng(3)
-    X, score = rng.standard_normal((400, 4)).astype(np.float32), rng.random(400)
-    kept = score_first(X, score, 50, threshold=0.8)
-    C = cosines(X)
-    expected = [-1.0, *(C[row, kept.indices[:at]].max() for at, row in enumerate(kept.indices[1:], start=1))]
-    np.testing.assert_allclose(kept.similarity, expected, atol=2e-6)
+def test_keys_are_the_scores():
+    X, score = np.random.default_rng(3).standard_normal((40, 4)), np.random.default_rng(4).random(40)
+    kept = score_first(X, score, 10)
+    assert kept.score.tolist() == score[kept.indices].tolist()
+
+
+@pytest.mark.parametrize("energy", ["even", "front", "back"])
+def test_leading_coordinates_lose_no_pair(energy):
+    rng = np.random.default_rng(5)
+    X = rng.standard_normal((20, 96))[rng.integers(0, 20, 900)] + rng.uniform(0.05, 1, (900, 1)) * rng.standard_normal(
+        (900, 96)
+    )
+    X = (X * {"even": 1, "front": 0.9 ** np.arange(96), "back": 0.9 ** np.arange(96)[::-1]}[energy]).astype(np.float32)
+    score = rng.random(900)
+    for threshold in (0.5, 0.8, 0.9):
+        kept = score_first(X, score, 900, threshold=threshold).indices
+        assert kept.tolist() == plain(X, score, 900, threshold)
+        assert 20 <= len(kept) < 900
 
 
 def test_scanned_counts_rows_up_to_the_last_kept():
