@@ -51,14 +51,21 @@ def catalog(
     )
 
 
-def doctor() -> None:
+def doctor(
+    judge: Annotated[str | None, Opt(help="Ask this model for one digit, and tell what stands in its way.")] = None,
+    config: Annotated[str | None, Opt(help="A rulesel.yaml, for its prices.")] = None,
+    json: Annotated[bool, Opt("--json", help="JSON for machines.")] = False,
+) -> None:
     """Say what is installed, what is missing, and the command that brings it."""
-    from rulesel.cli._terminal import table
-    from rulesel.pipeline.doctor import examine
+    from rulesel.cli._terminal import as_json, table
+    from rulesel.pipeline.doctor import examine, examine_model
 
-    findings = examine()
-    table("", ("", "what", "found", "to do"), findings)
-    if any(state == "missing" for state, *_ in findings):
+    findings = examine() if judge is None else examine_model(judge, config)
+    if json:
+        as_json([finding._asdict() for finding in findings])
+    else:
+        table("", ("", "what", "found", "to do"), findings)
+    if any(finding[0] in {"missing", "failed"} for finding in findings):
         raise typer.Exit(1)
 
 

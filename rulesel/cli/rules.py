@@ -1,4 +1,4 @@
-"""rules choose, rules lint: the rules themselves."""
+"""rules generate, choose, lint, diff: the rules themselves."""
 
 from __future__ import annotations
 
@@ -7,15 +7,66 @@ from typing import Annotated, Any
 
 import typer
 
+from rulesel.cli import _options as o
+
 Opt = typer.Option
 
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    group = typer.Typer(help="Choose and check rules.", no_args_is_help=True)
-    group.command()(choose)
-    group.command()(lint)
+    group = typer.Typer(help="Write, choose and check rules.", no_args_is_help=True)
+    for command in (generate, choose, lint, diff):
+        group.command()(command)
     app.add_typer(group, name="rules")
+
+
+def generate(
+    domain: Annotated[str, typer.Argument(help="What the examples are for: a sentence, or a file that holds it.")],
+    writer: Annotated[str, Opt(help="The model that writes.")],
+    out: Annotated[Path, Opt("-o", "--out", help="Where the rules go, as YAML.")] = Path("rules.yaml"),
+    sample: Annotated[str | None, Opt(help="A corpus; the writer is shown a few of its examples.")] = None,
+    count: Annotated[int, Opt(help="Rules wanted.")] = 50,
+    seed: Annotated[int, Opt(help="Which examples are shown.")] = 0,
+    max_cost: o.MaxCost = None,
+    max_requests: o.MaxRequests = None,
+    force: Annotated[bool, Opt("--force", help="Overwrite the file.")] = False,
+    yes: o.Yes = False,
+) -> None:
+    """Have a model write rules, merge those that say the same, and save them to be read and edited."""
+    given = dict(locals())
+    from rulesel import config as configs
+    from rulesel.cli._terminal import table, watching
+    from rulesel.errors import UsageError
+    from rulesel.pipeline import authoring
+    from rulesel.rules.lint import lint as look
+
+    if out.exists() and not force:
+        raise UsageError(f"{out} is there already: --force overwrites it, or name another with -o.")
+    values: dict[str, Any] = {
+        "domain": authoring.domain_of(domain),
+        "sample": None if sample is None else {"path": sample, "limit": authoring.READ},
+        "out": str(out),
+        **{name: given[name] for name in ("writer", "count", "seed")},
+        **o.spending(given),
+    }
+    config = configs.check(authoring.AuthorConfig, configs.merged({}, values))
+    with watching() as watcher:
+        found = authoring.author(config, watcher)
+    rules = found.rules.rules
+    table(
+        "",
+        ("rule", "good if", "text"),
+        [(r.name, "high" if r.polarity == "positive" else "low", r.text) for r in rules],
+    )
+    findings = look(found.rules)
+    if findings:
+        table(
+            "\nTo look at", ("rule", "severity", "what", "fix"), [(f.rule, f.severity, f.what, f.fix) for f in findings]
+        )
+    typer.echo(
+        f"\n{len(rules)} rules in {out}; {len(found.merged)} merged, {len(found.rejected)} not read, {len(findings)} findings"
+    )
+    typer.echo(f"Edit it, then: rulesel run CORPUS --rules {out} --judge MODEL -k … -o …")
 
 
 def choose(
@@ -75,6 +126,39 @@ def lint(
         return
     table("", ("rule", "severity", "what", "fix"), [(f.rule, f.severity, f.what, f.fix) for f in findings])
     typer.echo(f"{len(rule_set)} rules, {len(findings)} findings")
+
+
+def diff(
+    before: Annotated[str, typer.Argument(help="A YAML file or pack:NAME.")],
+    after: Annotated[str, typer.Argument(help="The same, edited.")],
+    store: Annotated[Path | None, Opt("--store", help="Count the ratings the edit concerns.")] = None,
+    json: Annotated[bool, Opt("--json", help="JSON for machines.")] = False,
+) -> None:
+    """Show what an edit changes, which ratings it makes stale, and what has to be rated anew."""
+    from rulesel.cli._terminal import as_json, table
+    from rulesel.pipeline.authoring import compare
+
+    found = compare(before, after, store)
+    edit = found.diff
+    if json:
+        names = {k: [r.name for r in getattr(edit, k)] for k in ("same", "added", "removed")}
+        pairs = {k: [[b.name, a.name] for b, a in getattr(edit, k)] for k in ("renamed", "edited")}
+        as_json(names | pairs | {"stale_ratings": found.ratings, "ratings_wanted": found.wanted})
+        return
+    rows = [
+        *(("edited", a.name, f"{b.text}  ->  {a.text}" if a.text != b.text else a.text) for b, a in edit.edited),
+        *(("added", rule.name, rule.text) for rule in edit.added),
+        *(("removed", rule.name, rule.text) for rule in edit.removed),
+        *(("renamed", a.name, f"was: {b.name}") for b, a in edit.renamed),
+    ]
+    table("", ("what", "rule", "text"), rows)
+    typer.echo(f"{len(edit.same)} rules keep their ratings, {len(edit.renamed)} of them under another name")
+    for judge, n in found.ratings.items():
+        typer.echo(
+            f"{judge}: {n:,} ratings are no longer read; they stay in the store, and undoing the edit costs nothing"
+        )
+    for judge, n in found.wanted.items():
+        typer.echo(f"{judge}: about {n:,} ratings of the sample have to be made")
 
 
 def describe(found: Any) -> dict[str, Any]:  # noqa: ANN401 - pipeline.choosing.Choice, imported late

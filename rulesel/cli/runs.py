@@ -1,4 +1,4 @@
-"""run, plan, score, demo, init: the whole chain, and what it would cost."""
+"""run, plan, score, retry-failed, demo, init: the whole chain, and what it would cost."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
     """Add these commands."""
     for command in (run, plan, score, demo, init):
         app.command()(command)
+    app.command("retry-failed")(retry_failed)
 
 
 def run(
@@ -161,11 +162,42 @@ def score(
     config = o.score_config(corpus, given)
     with watching() as watcher:
         found = score_corpus(config, watcher)
-    n = len(found.scored.scores)
-    unscored = int((found.scored.scores != found.scored.scores).sum())
-    typer.echo(
-        f"{n - unscored:,} of {n:,} examples scored on {len(found.choice.indices)} rules; store {config.store_path}"
-    )
+    typer.echo(f"{found.last_line}; store {config.store_path}")
+
+
+def retry_failed(
+    store: Annotated[Path, Opt("--store", help="The store file.")],
+    kind: Annotated[
+        list[str] | None, Opt(help="parse, range, refused, low_mass, cut_answer, timeout or http; may be repeated.")
+    ] = None,
+    forget: Annotated[bool, Opt("--forget", help="Only forget them; the same command as before asks again.")] = False,
+    max_failed: o.MaxFailed = None,
+    max_cost: o.MaxCost = None,
+    max_requests: o.MaxRequests = None,
+    concurrency: o.Concurrency = None,
+    rpm: o.Rpm = None,
+    tpm: o.Tpm = None,
+    yes: o.Yes = False,
+    json: o.AsJson = False,
+) -> None:
+    """Ask again for the ratings and grades that failed, and go on with the last run."""
+    given = dict(locals())
+    from rulesel.cli._terminal import watching
+    from rulesel.pipeline import Outcome
+    from rulesel.pipeline.retrying import forget_failures, go_on
+
+    found = forget_failures(store, kind or [])
+    kinds = ", ".join(f"{name} {n:,}" for name, n in found.ratings.items()) or "none"
+    typer.echo(f"forgotten: ratings: {kinds}; grades: {found.grades:,}", err=json)
+    if forget or not found.total:
+        return
+    with watching() as watcher:
+        outcomes = go_on(found, o.spending(given), watcher)
+    for outcome in outcomes:
+        if isinstance(outcome, Outcome):
+            show(outcome, json=json)
+        else:
+            typer.echo(outcome.last_line, err=json)
 
 
 def demo(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
 
 from rulesel import receipt as receipts
@@ -74,6 +75,13 @@ class Scores:
     sample: Rated
     choice: RuleChoice
     scored: Scored
+
+    @property
+    def last_line(self) -> str:
+        """How many examples have a score."""
+        unscored = int(np.isnan(self.scored.scores).sum())
+        n = len(self.scored.scores)
+        return f"{n - unscored:,} of {n:,} examples scored on {len(self.choice.indices)} rules"
 
 
 def run(config: RunConfig, watcher: Watcher | None = None) -> Outcome:

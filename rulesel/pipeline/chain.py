@@ -9,10 +9,10 @@ import numpy as np
 
 from rulesel.config import ScoreConfig
 from rulesel.digest import digest
-from rulesel.errors import Interrupted, RuleselError, UsageError
+from rulesel.errors import UsageError
 from rulesel.llm.names import is_free
 from rulesel.pipeline.grading import grade
-from rulesel.pipeline.lending import Lender
+from rulesel.pipeline.lending import attempt
 from rulesel.pipeline.rating import check_failures, rate
 from rulesel.pipeline.watch import Watcher
 from rulesel.pipeline.writing import written_rules
@@ -23,7 +23,6 @@ from rulesel.receipt import (
     Scored,
     choice_of,
     evidence_of,
-    packages,
     pool_of,
     rated,
     sample_of,
@@ -66,27 +65,13 @@ class Chain:
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
-        """Record the attempt, its outcome and its bill; let go of models and engines at the end."""
-        settings = self.config.model_dump(mode="json", by_alias=True)
-        number = self.store.selections.start_run(self.identity, settings, packages())
-        self._lender = Lender(self.store, self.config, self.identity)
-        outcome = "failed"
+        """Record the attempt; let go of models and engines at the end."""
         try:
-            yield
-            outcome = "done"
-        except (Interrupted, KeyboardInterrupt):
-            outcome = "interrupted"
-            raise
-        except RuleselError as error:
-            outcome = {3: "budget reached", 4: "too many failures"}.get(error.exit_code, "failed")
-            raise
+            with attempt(self.store, self.config, self.identity, self.watcher) as self._lender:
+                yield
         finally:
-            if (bill := self._lender.bill) is not None:
-                self.watcher.say(bill)
-            self._lender.close()
             for rater in self._raters.values():
                 rater.close()
-            self.store.selections.end_run(self.identity, number, outcome)
 
     @property
     def raters(self) -> list[Rater]:

@@ -6,7 +6,11 @@ import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
+from pathlib import Path
 from typing import NamedTuple
+
+from rulesel.config import Spending, check, load
+from rulesel.llm.diagnose import Check, diagnose
 
 CORE = (
     "numpy",
@@ -54,6 +58,17 @@ def examine() -> list[Finding]:
     low = "" if free > 5 else "a store takes about twice its corpus"
     findings.append(Finding("ok" if free > 1 else "missing", "disk", f"{free:.0f} GiB free here", low))
     return findings
+
+
+def examine_model(name: str, config: str | None = None) -> list[Check]:
+    """Ask a model for one digit and tell what stands in the way of a run; may be billed as one request.
+
+    Args:
+        name: as `--judge` takes it.
+        config: a configuration file whose `prices:` are taken.
+    """
+    prices = {} if config is None else check(Spending, {"prices": load(Path(config)).get("prices") or {}}).prices
+    return diagnose(name, prices)
 
 
 def _version(name: str) -> str:

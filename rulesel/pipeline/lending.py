@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from rulesel.config import Spending
-from rulesel.errors import UsageError
+from rulesel.errors import Interrupted, RuleselError, UsageError
 from rulesel.llm.base import ChatModel, ChatRequest, Completion, Failure, Lent
 from rulesel.llm.names import model_id, open_chat
 from rulesel.llm.prices import find_price
+from rulesel.pipeline.watch import Watcher
+from rulesel.receipt import packages
 from rulesel.store import Store
 from rulesel.store.ledger import Ledger, StageLedger
 
@@ -120,6 +122,35 @@ class _Watched:
 
     def close(self) -> None:
         """The lender closes it."""
+
+
+@contextmanager
+def attempt(store: Store, config: Spending, run: str, watcher: Watcher) -> Iterator[Lender]:
+    """Record an attempt at a run, its outcome and its bill, and let go of the models at the end.
+
+    Args:
+        store: opened for writing.
+        config: the run's settings, kept with the attempt.
+        run: identity of the run; attempts of the same share a budget.
+        watcher: is told the bill.
+    """
+    number = store.selections.start_run(run, config.model_dump(mode="json", by_alias=True), packages())
+    lender = Lender(store, config, run)
+    outcome = "failed"
+    try:
+        yield lender
+        outcome = "done"
+    except (Interrupted, KeyboardInterrupt):
+        outcome = "interrupted"
+        raise
+    except RuleselError as error:
+        outcome = {3: "budget reached", 4: "too many failures"}.get(error.exit_code, "failed")
+        raise
+    finally:
+        store.selections.end_run(run, number, outcome)
+        if lender.bill is not None:
+            watcher.say(lender.bill)
+        lender.close()
 
 
 def check_prices(config: Spending, models: Iterable[str]) -> None:

@@ -137,6 +137,25 @@ class Columns:
             values[hit] = found[at[hit]]
         return values
 
+    def failures(self, name: str, identity: str) -> dict[str, int]:
+        """How many entries of one very column are missing, by the kind its reason begins with."""
+        return dict(
+            self._db.rows(
+                "SELECT split_part(reason, ':', 1), count(*) FROM column_values WHERE \"column\" = ? AND value IS NULL "
+                "AND reason IS NOT NULL GROUP BY ALL ORDER BY ALL",
+                self._number(name, identity),
+            )
+        )
+
+    def forget(self, kinds: Sequence[str]) -> int:
+        """Delete the missing entries of all columns whose reason begins with one of the kinds; returns how many."""
+        return int(
+            self._db.one(
+                "DELETE FROM column_values WHERE value IS NULL AND list_contains(?, split_part(reason, ':', 1))",
+                list(kinds),
+            )
+        )
+
     def register_feature(
         self, name: str, identity: str, path: str, n: int, dimension: int, provenance: dict[str, Any]
     ) -> None:

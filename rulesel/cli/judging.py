@@ -1,0 +1,152 @@
+"""judge, judge check: opinions of whole examples, and how far they can be trusted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+from typing_extensions import override
+
+from rulesel.cli import _options as o
+
+Opt = typer.Option
+
+
+class _Grading(TyperGroup):
+    """`judge CORPUS …` is `judge grade CORPUS …`."""
+
+    @override
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            args = ["grade", *args]
+        return super().parse_args(ctx, args)
+
+
+def register(app: typer.Typer) -> None:
+    """Add these commands."""
+    group = typer.Typer(
+        cls=_Grading,
+        no_args_is_help=True,
+        help="Grades and preferences of a model, without a run's rules: `rulesel judge CORPUS --judge MODEL`.",
+    )
+    group.command("grade")(grade)
+    group.command("check")(check)
+    app.add_typer(group, name="judge")
+
+
+def grade(
+    corpus: Annotated[str | None, typer.Argument(help="A corpus; without one the store's own is graded.")] = None,
+    judge: Annotated[str, Opt(help="The model.")] = "",
+    rubric: Annotated[
+        str, Opt(help="overall, alpagasus, deita-quality, deita-complexity, pairwise, or a YAML file.")
+    ] = "overall",
+    about: Annotated[str | None, Opt(help="Domain of 'overall', dimension of 'alpagasus', criterion of pairs.")] = None,
+    sample: Annotated[int | None, Opt(help="Grade this many examples drawn at random, not all.")] = None,
+    store: o.StoreName = None,
+    seed: o.Seed = None,
+    limit: o.Limit = None,
+    max_failed: o.MaxFailed = None,
+    max_cost: o.MaxCost = None,
+    max_requests: o.MaxRequests = None,
+    concurrency: o.Concurrency = None,
+    rpm: o.Rpm = None,
+    tpm: o.Tpm = None,
+    prompt_field: o.PromptField = None,
+    response_field: o.ResponseField = None,
+    text_field: o.TextField = None,
+    yes: o.Yes = False,
+    json: o.AsJson = False,
+) -> None:
+    """One grade an example, left in the store as a column that `select --quality NAME` reads."""
+    given = dict(locals())
+    from rulesel import config as configs
+    from rulesel.cli._terminal import as_json, watching
+    from rulesel.pipeline.judging import judge as ask
+    from rulesel.receipt import as_json as plain
+
+    values: dict[str, Any] = {
+        "corpus": None if corpus is None else {"path": corpus} | {name: given[name] for name in o.FIELDS},
+        **{name: given[name] for name in ("judge", "rubric", "about", "sample", "store", "seed")},
+        **o.spending(given),
+    }
+    config = configs.check(configs.JudgeConfig, configs.merged({}, values))
+    with watching() as watcher:
+        found = ask(config, watcher)
+    if json:
+        as_json(plain({name: getattr(found, name) for name in found.__slots__}))
+        return
+    typer.echo(found.last_line)
+    for kind, n in found.failed.items():
+        typer.echo(f"  no grade: {kind} {n:,}")
+    if "pairs" in found.report:
+        r = found.report
+        typer.echo(
+            f"  {r['pairs']:,} pairs in both orders, {r['failed']:,} failed; the same example won in both "
+            f"{r['consistent']:.0%}; what came first won {r['first_position']:.0%}"
+        )
+    typer.echo(f"rulesel select --store {config.store_path} --quality {found.column} -k … -o …")
+
+
+def check(
+    store: Annotated[Path, Opt("--store", help="The store file.")],
+    gold: Annotated[str | None, Opt(help="True labels: a column of the store, or a file.")] = None,
+    field: Annotated[str | None, Opt(help="The file's column that holds them.")] = None,
+    id_field: Annotated[str, Opt(help="Field of the records that the file's ids mean.")] = "id",
+    column: Annotated[list[str] | None, Opt(help="A column to compare with them; all, if none is named.")] = None,
+    canaries: Annotated[
+        bool, Opt("--canaries", help="Rate a few examples with a demand appended, and show what it does to each rule.")
+    ] = False,
+    suspects: Annotated[bool, Opt("--suspects", help="List the documents that speak to the judge.")] = False,
+    judge: Annotated[str | None, Opt(help="The model, for --canaries.")] = None,
+    rules: o.Rules = None,
+    examples: Annotated[int | None, Opt(help="How many examples --canaries takes.")] = None,
+    seed: o.Seed = None,
+    max_cost: o.MaxCost = None,
+    max_requests: o.MaxRequests = None,
+    concurrency: o.Concurrency = None,
+    rpm: o.Rpm = None,
+    tpm: o.Tpm = None,
+    yes: o.Yes = False,
+    json: o.AsJson = False,
+) -> None:
+    """How far a judge can be trusted: agreement with true labels, resistance to demands, documents that make them."""
+    given = dict(locals())
+    from rulesel.cli._judging import show_agreements, show_shifts, show_suspects
+    from rulesel.cli._terminal import as_json, watching
+    from rulesel.errors import UsageError
+    from rulesel.pipeline import checking
+    from rulesel.receipt import as_json as plain
+    from rulesel.store import Store
+
+    if not (gold or canaries or suspects):
+        raise UsageError("Say what to check: --gold COLUMN or FILE, --canaries --judge MODEL, or --suspects.")
+    answer: dict[str, Any] = {}
+    if gold or suspects:
+        with Store(store, must_exist=True) as opened:
+            if gold:
+                name = checking.gold_of(opened, gold, field, id_field)
+                answer["agreement"] = checking.against_gold(opened, name, column or [], seed=seed or 0)
+            if suspects:
+                answer["suspects"] = checking.suspects(opened)
+    if canaries:
+        from rulesel import config as configs
+
+        asked = {name: given[name] for name in ("judge", "rules", "examples", "seed")} | {"store": str(store)}
+        config = configs.check(checking.CanaryConfig, configs.merged({}, asked | o.spending(given)))
+        with watching() as watcher:
+            answer["canaries"] = checking.canary_shifts(config, watcher)
+    if json:
+        as_json({name: [_record(one, plain) for one in found] for name, found in answer.items()})
+        return
+    show = {"agreement": show_agreements, "suspects": show_suspects, "canaries": show_shifts}
+    for what, found in answer.items():
+        show[what](found)
+
+
+def _record(one: Any, plain: Any) -> dict[str, Any]:  # noqa: ANN401 - named tuples of pipeline.checking
+    found: dict[str, Any] = plain(
+        {k: _record(v, plain) if hasattr(v, "_asdict") else v for k, v in one._asdict().items()}
+    )
+    return found
