@@ -56,12 +56,17 @@ class Endpoint:
     async def send(self, request: ChatRequest) -> Completion:
         """Ask once; raises as `Backend.send` says.
 
-        Until the server has taken a request, they go one at a time: what it does not understand is found out once.
+        Requests go one at a time until one was not met by a simpler form: what a server does not take is found out once.
         """
-        if self._understood:
-            return await self._once(request)
-        async with self._first:
-            return await self._once(request)
+        if not self._understood:
+            async with self._first:
+                if not self._understood:
+                    form = self._dialect
+                    try:
+                        return await self._once(request)
+                    finally:
+                        self._understood = self._dialect == form
+        return await self._once(request)
 
     async def close(self) -> None:
         """Let go of connections."""
@@ -75,10 +80,7 @@ class Endpoint:
             error = refusal(reply.status, reply.headers, body, model=self._model)
             if isinstance(error, Misunderstood):
                 error = self._concede(dialect, request, error)
-            else:
-                self._understood = True
             raise error
-        self._understood = True
         completion, served = read(body)
         if served and not self._names.accept(served):
             line = f"answered by {one_line(served)!r} in place of {self._model!r}"
@@ -88,7 +90,6 @@ class Endpoint:
     def _concede(self, used: Dialect, request: ChatRequest, error: Misunderstood) -> Exception:
         simpler = used.concede(request, error.message)
         if simpler is None:
-            self._understood = True
             return Final(Failure("http", f"{error.status}: {error.message}"))
         if self._dialect == used:
             self._dialect = simpler

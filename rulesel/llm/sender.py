@@ -178,12 +178,16 @@ class Sender:
         raise self._fatal from None
 
     def _noted(self, fault: Retryable | Final) -> Retryable | Final:
-        if isinstance(fault, Retryable):
+        """Slow down if the server asks for it; a wait beyond all patience is the end, of the run if it is for load."""
+        if not isinstance(fault, Retryable):
+            return fault
+        if fault.retry_after is not None and fault.retry_after > self._limits.patience:
+            line = f"{fault.failure.reason} (the server asks to wait {fault.retry_after:.0f} s)"
             if fault.throttled:
-                self._gate.throttled(fault.retry_after)
-            if fault.retry_after is not None and fault.retry_after > self._limits.patience:
-                line = f"{fault.failure.reason} (the server asks to wait {fault.retry_after:.0f} s)"
-                return Final(replace(fault.failure, reason=line))
+                self._stop(ModelError(f"{self._id}: {line}; the same command goes on from here"))
+            return Final(replace(fault.failure, reason=line))
+        if fault.throttled:
+            self._gate.throttled(fault.retry_after)
         return fault
 
     async def _pace(self, request: ChatRequest) -> None:

@@ -120,6 +120,14 @@ def test_a_wait_beyond_patience_ends_the_request_at_once(open_client: Make) -> N
     assert fake.asked == 1
 
 
+def test_a_wait_for_load_beyond_patience_ends_the_run(open_client: Make) -> None:
+    busy = Retryable(Failure("http", "429: daily limit"), retry_after=3600.0, throttled=True)
+    client, fake = open_client(lambda r: busy if int(echo(r)) > 20 else echo(r))
+    with pytest.raises(ModelError, match=r"asks to wait 3600 s.*the same command goes on"):
+        list(client.complete(ask(i) for i in range(1000)))
+    assert fake.asked < 64
+
+
 def test_a_model_that_refuses_everybody_ends_the_run_after_what_was_good(open_client: Make) -> None:
     asked = 0
 

@@ -58,7 +58,7 @@ def test_a_fault_of_transport_costs_retries_and_nothing_else(serve: Callable[...
     clean = rate("fake:planted", 40, Ledger(None))
     server = serve(faults={fault: 0.1}, seed=3)
     ledger = Ledger(None)
-    limits = Limits(concurrency=16, seconds=0.3, backoff=0.01)
+    limits = Limits(concurrency=16, seconds=1.0 if fault == "stall" else 10.0, backoff=0.01)
     ratings = rate(server.name, 40, ledger, limits)
     assert (ratings.status == Status.ok).all()
     np.testing.assert_allclose(ratings.values, clean.values, atol=1e-6)
@@ -97,7 +97,7 @@ def test_one_in_ten_at_random_at_a_concurrency_of_256(serve: Callable[..., Any])
     rates = dict.fromkeys(KINDS + CONTENT, 0.1 / len(KINDS + CONTENT))
     server = serve(faults=rates, seed=7, latency=0.002)
     ledger = Ledger(None)
-    ratings = rate(server.name, 500, ledger, Limits(concurrency=256, seconds=1.0, backoff=0.01))
+    ratings = rate(server.name, 500, ledger, Limits(concurrency=256, seconds=3.0, backoff=0.01))
     clean = rate("fake:planted", 500, Ledger(None))
     ok = ratings.status == Status.ok
     np.testing.assert_allclose(ratings.values[ok], clean.values[ok], atol=1e-6)
@@ -128,8 +128,8 @@ def test_the_servers_bill_stays_below_the_budget_and_the_run_goes_on_from_there(
     serve: Callable[..., Any], tmp_path: Path
 ) -> None:
     price = Price(input=2.0, output=8.0)
-    server = serve(faults={"half": 0.05, "500": 0.05, "stall": 0.02}, seed=2)
-    limits = Limits(concurrency=16, seconds=0.3, backoff=0.01)
+    server = serve(faults={"half": 0.05, "500": 0.05}, seed=2)
+    limits = Limits(concurrency=16, seconds=10.0, backoff=0.01)
     spent, rounds = 0.0, 0
     for rounds in range(1, 30):
         ledger = Ledger(tmp_path / "r.sqlite", run="r", max_cost=0.02 * rounds)
@@ -215,3 +215,25 @@ def test_suspicious_documents_are_flagged_and_rated_all_the_same(serve: Callable
     assert (ratings.status == Status.ok).all()
     assert (ratings.flags[0] == Flag.none).all()
     assert (ratings.flags[1] == Flag.fence_broken).all()
+
+
+@pytest.mark.parametrize("lean", [True, False])
+def test_what_a_server_does_not_take_costs_one_request_each(serve: Callable[..., Any], lean: bool) -> None:
+    server = serve(top_logprobs=5, max_tokens_field="max_completion_tokens", latency=0.01)
+    ledger = Ledger(None)
+    chat = open_chat(server.name, ledger=ledger.stage("s"), limits=Limits(concurrency=32), lean=lean)
+    (ratings,) = rater_for(server.name).rate(batches(20), RULES, Lent(b"s", lambda _: chat))
+    chat.close()
+    assert (ratings.status == Status.ok).all()
+    assert server.stats()["requests"] == 100 + 2
+    assert ledger.spent.requests == 102
+
+
+def test_a_stalled_first_request_holds_up_nobody_for_long(serve: Callable[..., Any]) -> None:
+    server = serve(always="stall")
+    chat = open_chat(server.name, limits=Limits(concurrency=8, seconds=0.2, backoff=0.01, attempts=1), lean=True)
+    found = rater_for(server.name).rate(batches(4), RULES[:4], Lent(b"s", lambda _: chat))
+    (ratings,) = found
+    chat.close()
+    assert (ratings.status == Status.timeout).all()
+    assert server.stats()["at_once"] > 1
