@@ -42,7 +42,9 @@ def choose(
         ValueError: a limit that cannot be met by any pool, or one that lacks what it needs.
     """
     _check(pool, k, max_tokens, threshold, groups, per_group)
-    allowed = np.setdiff1d(np.arange(pool.n), pool.given)
+    free = np.ones(pool.n, dtype=bool)
+    free[pool.given] = False
+    allowed = np.flatnonzero(free)
     report: dict[str, Any] = {"n_pool": pool.n}
     if threshold is not None and pool.quality is not None:
         above = pool.quality[allowed] >= threshold
@@ -68,7 +70,9 @@ def choose(
 
 def take(pool: Pool, rows: Int64) -> tuple[Pool, Int64]:
     """The pool cut down to some rows (and the given ones), and the row each of its rows was."""
-    rows = np.union1d(rows, pool.given)
+    kept = np.zeros(pool.n, dtype=bool)
+    kept[rows] = kept[pool.given] = True
+    rows = np.flatnonzero(kept)
     if len(rows) == pool.n:
         return pool, rows
 
@@ -80,7 +84,9 @@ def take(pool: Pool, rows: Int64) -> tuple[Pool, Int64]:
     row_fields = ("ids", "quality", "embeddings", "tags", "token_counts")
     changed = {f.name: cut(getattr(pool, f.name)) for f in fields(pool) if f.name in row_fields}
     columns: Mapping[str, Any] = {name: values[rows] for name, values in pool.columns.items()}
-    return replace(pool, n=len(rows), columns=columns, given=np.searchsorted(rows, pool.given), **changed), rows
+    given = np.searchsorted(rows, pool.given)
+    origin = rows if pool.origin is None else pool.origin[rows]
+    return replace(pool, n=len(rows), columns=columns, given=given, origin=origin, **changed), rows
 
 
 def _within(selector: Selector, pool: Pool, allowed: Int64, k: int, seed: int) -> Selection:

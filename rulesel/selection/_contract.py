@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from rulesel.algorithms.given import Progress
 from rulesel.plugins import Spec
 from rulesel.records import Float32, Float64, Int64, Selection
 
@@ -28,6 +29,9 @@ class Pool:
         columns: further numbers by name, float64 (n,), direction in the column's own metadata.
         token_counts: int64 (n,).
         given: rows already chosen elsewhere: never picked again, and counted as present by methods that spread out.
+        progress: told (picked, k) now and then by methods that take long.
+        origin: int64 (n,), what each row was called in the pool this one was cut from, where it was: parameters that
+            name rows mean these.
     """
 
     n: int
@@ -39,6 +43,8 @@ class Pool:
     columns: Mapping[str, Float64] = field(default_factory=dict)
     token_counts: Int64 | None = None
     given: Int64 = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    progress: Progress | None = field(default=None, compare=False)
+    origin: Int64 | None = None
 
     def need(self, name: str) -> Any:  # noqa: ANN401 - the array of that name
         """The field or column of that name.
@@ -48,7 +54,8 @@ class Pool:
         """
         value = self.columns[name] if name in self.columns else getattr(self, name, None)
         if value is None:
-            have = [f.name for f in fields(self) if getattr(self, f.name) is not None and f.name != "n"]
+            known = [f.name for f in fields(self) if f.name not in {"n", "columns", "given", "progress", "origin"}]
+            have = [name for name in known if getattr(self, name) is not None]
             raise ValueError(
                 f"This method reads {name!r}, which the pool does not have; it has {[*have, *self.columns]}."
             )
