@@ -96,16 +96,26 @@ class _Space:
         if not np.isfinite(largest):
             raise ValueError("The squared length of a row overflows float32; scale the rows down first.")
         # Rounding of a float32 product grows like sqrt(d); this is at least ten standard deviations of it.
-        self.slack = largest * 2.0**-22 * (2 + X.shape[1] ** 0.5 / 2)
-        self.noise = largest * 2.0**-94  # the same of float64 differences, squared
+        self.rounding = np.float32(2.0**-23 * (2 + X.shape[1] ** 0.5 / 2))
+        self.largest = np.float32(largest)
+        self.noise = largest * 2.0**-94  # of float64 differences, squared
+
+    def slack(self, square: Singles, bound: Singles) -> Singles:
+        """How far off the squared distance to the nearest center may be, given a row's squared length and the distance.
+
+        The error grows with the squares of both rows; the nearest center's is at most twice the row's plus the bound's.
+        """
+        slack: Singles = np.minimum(self.largest, 2 * (square + np.maximum(bound, 0)))
+        slack += square
+        slack *= self.rounding
+        return slack
 
     def exact(self, left: Ints, right: Ints) -> Floats:
-        """Squared distance of each pair of rows from float64 differences."""
+        """Squared distance of each pair of rows from float64 differences; 2 where a row has no direction."""
         out = np.empty(len(left))
         for start in range(0, len(left), 4096):
             a, b = left[start : start + 4096], right[start : start + 4096]
             gap = self._double(a) - self._double(b)
-            # Equal rows are at distance 0 even where they are their own lift.
             out[start : start + 4096] = np.einsum("ij,ij->i", gap, gap) + self.lift[a] + self.lift[b]
         return out
 
@@ -152,14 +162,16 @@ class _Search:
     def round(self, wanted: int) -> int:
         """Bring the most distant rows up to date and pick among them as long as no other row can be farther."""
         n, size = len(self.bound), self.batch
-        order = np.argpartition(self.bound, max(n - size - 1, 0))
-        outside = -np.inf if size == n else float(self.bound[order[n - size - 1]])
+        upper = self.bound + self.space.slack(self.space.square, self.bound)
+        order = np.argpartition(upper, max(n - size - 1, 0))
+        outside = -np.inf if size == n else float(upper[order[n - size - 1]])
         rows = order[n - size :]
         rows = rows[np.argsort(self.seen[rows] // GROUP, kind="stable")]
         features, square = self.space.features[rows], self.space.square[rows]
         bound = self._refreshed(rows, features, square)
+        slack = self.space.slack(square, bound)  # as bounds only fall, it stays enough
         picked = 0
-        while picked < wanted and self.left and (at := self._farthest(rows, bound, outside)) is not None:
+        while picked < wanted and self.left and (at := self._farthest(rows, bound, slack, outside)) is not None:
             self._take(int(rows[at]))
             picked += 1
             if self.known[rows[at]] <= self.space.noise and not self.ignored:  # all that is left equals a center
@@ -208,19 +220,26 @@ class _Search:
         product -= self._square[begin:end]
         return np.subtract(self.space.square[rows][:, None], product, out=product)
 
-    def _farthest(self, rows: Ints, bound: Singles, outside: float) -> int | None:
+    def _farthest(self, rows: Ints, bound: Singles, slack: Singles, outside: float) -> int | None:
         """Position in the batch of the next pick, or None where a row outside it could be farther."""
         passed = min(self.ignored, self.left - 1)
         last = len(bound) - 1 - passed
         level = float(np.partition(bound, last)[last]) if passed else float(bound.max())
-        slack = 2 * self.space.slack
-        if level - slack <= outside:
+        near = 2 * float(slack.max())
+        tied = np.flatnonzero(np.abs(bound - level) <= near)
+        if len(tied) > 1:
+            passed -= np.count_nonzero(bound > level + near) if passed else 0
+            lower, upper = bound[tied] - slack[tied], bound[tied] + slack[tied]
+            least, most = np.sort(lower)[-1 - passed], np.sort(upper)[-1 - passed]
+            passed -= np.count_nonzero(lower > most)
+            tied = tied[(upper >= least) & (lower <= most)]
+        else:
+            least = level - slack[tied[0]]
+        if least <= outside:
             return None
-        tied = np.flatnonzero(np.abs(bound - level) <= slack)
         if len(tied) > 1:
             tied = tied[np.argsort(rows[tied])]
-            order = _ranked(self._settle(rows[tied]), self.space.noise)
-            tied = tied[order[passed - np.count_nonzero(bound > level + slack) :]]
+            tied = tied[_ranked(self._settle(rows[tied]), self.space.noise)[passed:]]
         return int(tied[0])
 
     def _settle(self, rows: Ints) -> Floats:
@@ -230,7 +249,8 @@ class _Search:
             for start in range(0, len(behind), step := 1 + CELLS // (1 + self.count - begin)):
                 some = behind[start : start + step]
                 near = self._all(some, begin, self.count)
-                edge = np.minimum(near.min(axis=1), self.known[some]) + 2 * self.space.slack
+                edge = np.minimum(near.min(axis=1), self.known[some].astype(np.float32))
+                edge += 2 * self.space.slack(self.space.square[some], edge)
                 row, center = np.nonzero(near <= edge[:, None])
                 np.minimum.at(self.known, some[row], self.space.exact(some[row], self._centers[begin + center]))
         self.known_to[rows] = self.count
@@ -243,8 +263,9 @@ class _Search:
             own = np.arange(start, min(start + step, self.count))
             near = self._all(self._centers[own], 0, own[-1] + 1)
             near[np.arange(own[-1] + 1) >= own[:, None]] = np.inf
-            near[near > near.min(axis=1, keepdims=True) + 2 * self.space.slack] = np.inf
-            row, center = np.nonzero(np.isfinite(near))
+            edge = near.min(axis=1)
+            edge += 2 * self.space.slack(self.space.square[self._centers[own]], edge)
+            row, center = np.nonzero((near <= edge[:, None]) & np.isfinite(near))
             np.minimum.at(out, own[row] - base, self.space.exact(self._centers[own[row]], self._centers[center]))
         out[len(self.bound) - np.arange(base, self.count) <= self.ignored] = 0  # only outliers were left
         return out

@@ -180,6 +180,27 @@ def test_rows_that_are_not_finite_are_refused(value):
         kcenter(X, 2)
 
 
+def test_an_outlier_does_not_drown_the_others():
+    rng = np.random.default_rng(6)
+    X = rng.standard_normal((400, 4)).astype(np.float32)
+    X[17] *= 3000
+    picks, _ = kcenter(X, 60, first=0)
+    assert picks.tolist() == plain(X, 60, first=0)[0]
+    settled = []
+    settle = module._Search._settle
+
+    def watched(self, rows):
+        settled.append(len(rows))
+        return settle(self, rows)
+
+    module._Search._settle = watched
+    try:
+        kcenter(X, 60, first=0)
+    finally:
+        module._Search._settle = settle
+    assert sum(settled) < 60  # of 400 rows at each step, hardly one is in doubt
+
+
 def test_values_beyond_float32_are_refused():
     with pytest.raises(ValueError, match="overflows float32"):
         kcenter(np.array([[1e25], [-1e25]]), 1)
