@@ -9,6 +9,7 @@ import orjson
 import typer
 
 from rulesel.cli._terminal import excerpt, table, watching
+from rulesel.cli.reports import write_report
 from rulesel.cli.runs import show
 from rulesel.pipeline.demo import Demo, K
 from rulesel.pipeline.demo import demo as run
@@ -35,8 +36,11 @@ def run_demo(folder: Path) -> None:
             rows.append((f"{scores.scores[i]:.2f}", found.flaws[row] or "good", task, excerpt(record["output"], 60)))
         table(f"\n{title}", ("score", "truth", "instruction", "output"), rows, right=("score",))
     _flaws(found)
+    page = folder / "report.html"
+    write_report(page, found.figures)
     out = found.outcome.receipt["output"]["path"]
-    typer.echo(f"\nNext: rulesel explain 0 --store {folder / 'demo.duckdb'}   ·   rulesel verify {out}.receipt.json")
+    typer.echo(f"\nReport: {page} (scores, baselines, drift, rows to read, and the audit of the rules)")
+    typer.echo(f"Next: rulesel explain 0 --store {folder / 'demo.duckdb'}   ·   rulesel verify {out}.receipt.json")
 
 
 def _flaws(found: Demo) -> None:

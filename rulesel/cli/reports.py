@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -75,17 +75,24 @@ def report(
 ) -> None:
     """A whole run as one HTML page: scores, baselines, drift, rows to read, agreement, cost, and the rules' audit."""
     from rulesel.pipeline.run_report import report_file
-    from rulesel.reporting.run_page import run_page, summary
+    from rulesel.reporting.run_page import summary
 
     figures = report_file(receipt, store)
     if json:
         sys.stdout.write(figures.model_dump_json() + "\n")
     if out is not None or not json:
         page = out or Path("report.html")
-        _write(page, run_page(figures, made=_made()))
+        write_report(page, figures)
         typer.echo(f"{page}: {figures.selected:,} of {figures.rows:,} examples", err=json)
     if not json:
         typer.echo("\n".join(summary(figures)))
+
+
+def write_report(path: Path, figures: Any) -> None:  # noqa: ANN401 - reporting's RunFigures, imported late
+    """Write the page of a run's figures."""
+    from rulesel.reporting.run_page import run_page
+
+    _write(path, run_page(figures, made=_made()))
 
 
 def _keep(keep: str | None) -> int | Literal["auto"] | None:

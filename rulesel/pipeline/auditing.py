@@ -194,8 +194,8 @@ def audit_ratings(
 
     Args:
         path: see `read_ratings` for the formats.
-        rules: a file or pack with the texts of the rules, under the names that the ratings go by; without one the
-            names stand for the texts.
+        rules: a file or pack with the texts of the rules, under the names that the ratings go by, or in the order of
+            the ratings where these are lists; without one the names stand for the texts.
         gold: a column that says how good some examples are, higher is better; it is never a rule.
         keep: how many rules; `KEEP` if not given, or fewer where fewer say anything new.
         seed: names the resamples.
@@ -204,9 +204,13 @@ def audit_ratings(
         UsageError: the file cannot be read, or lacks a rule or the column.
         RuleselError: no choice can be made from these ratings.
     """
-    texts = None if rules is None else load_rules(rules)
-    found = read_ratings(path, rules=None if texts is None else [rule.name for rule in texts.rules], anchor=gold)
-    rule_set = texts or named_rules(found.names, origin=path.name)
+    found = read_ratings(path, anchor=gold)
+    if rules is None:
+        rule_set = named_rules(found.names, origin=path.name)
+    else:
+        rule_set = load_rules(rules)
+        if found.names != [str(place + 1) for place in range(len(rule_set))]:
+            found = read_ratings(path, rules=[rule.name for rule in rule_set.rules], anchor=gold)
     known = Known(status=found.status, ids=found.ids)
     figures = _audit(rule_set, found.values, found.anchor, keep, seed, known)
     return Audit(figures, f"a choice on {path}", found.skipped)

@@ -1,4 +1,4 @@
-"""The whole chain on the bundled corpus, whose flaws are known, against random and longest."""
+"""The whole chain on the bundled corpus, whose flaws are known, against random and longest, and its report."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ import orjson
 from rulesel.config import RunConfig, check
 from rulesel.extras import shipped
 from rulesel.pipeline import Outcome, Watcher, run
+from rulesel.pipeline.run_report import report
 from rulesel.plugins import build
 from rulesel.receipt import row_ids
 from rulesel.records import Int64
+from rulesel.reporting.run_figures import RunFigures
 from rulesel.selection import Pool, Selector, choose
 from rulesel.store import Store
 
@@ -31,11 +33,13 @@ class Demo:
         outcome: the run.
         flaws: the planted flaw of each row, None for a good one.
         kept: method -> planted flaws by kind among its K picks.
+        figures: the figures of the report.
     """
 
     outcome: Outcome
     flaws: list[str | None]
     kept: dict[str, Counter[str]]
+    figures: RunFigures
 
 
 def demo(folder: Path, watcher: Watcher | None = None) -> Demo:
@@ -58,6 +62,7 @@ def demo(folder: Path, watcher: Watcher | None = None) -> Demo:
     rows = found.rows.row[found.pool]
     with Store(config.store_path, read_only=True) as store:
         lengths = store.corpora.lengths(found.rows.content[found.pool]).astype(np.float64)
+        figures = report(outcome.receipt, store, flaws=dict(enumerate(flaws)))
     pool = Pool(n=len(found.pool), ids=row_ids(found.rows)[found.pool], columns={"length": lengths})
     picks: dict[str, Int64] = {"rulesel": outcome.selection.indices}
     for name in ("random", "longest"):
@@ -66,4 +71,4 @@ def demo(folder: Path, watcher: Watcher | None = None) -> Demo:
         name: Counter(flaw for row in rows[indices].tolist() if (flaw := flaws[row]) is not None)
         for name, indices in picks.items()
     }
-    return Demo(outcome, flaws, kept)
+    return Demo(outcome, flaws, kept, figures)
