@@ -112,7 +112,7 @@ def _components(seen: _Comparisons) -> Ints:
         warnings.warn(
             f"The comparisons fall into {count} components; strengths are comparable only within one.", stacklevel=3
         )
-    return component.astype(np.int64)
+    return np.asarray(component, dtype=np.int64)
 
 
 def _slopes(seen: _Comparisons, strength: Floats, eta: float) -> tuple[float, Floats, Floats, Floats, Floats]:

@@ -172,7 +172,7 @@ def _published(ratings: Floats, size: int, rng: np.random.Generator) -> list[Int
     gram = moments(ratings).gram()
     keep = np.flatnonzero(np.diagonal(gram) > 0)
     kernel = gram[np.ix_(keep, keep)]
-    if numerical_rank(np.linalg.eigvalsh(kernel)) < size:
+    if numerical_rank(np.asarray(np.linalg.eigvalsh(kernel), dtype=np.float64)) < size:
         return []
     process = KDpp(kernel, size)
     return [keep[process.sample(rng)] for _ in range(PUBLISHED_DRAWS)]

@@ -128,7 +128,7 @@ def _block(records: Sequence[dict[str, Any]]) -> Columns:
     nested: dict[str, None] = {}
     flat = []
     for record in records:
-        scalars = {}
+        scalars: dict[str, Any] = {}
         for name, value in record.items():
             if name in NESTED and isinstance(value, dict | list):
                 inner = value if isinstance(value, dict) else {str(at + 1): one for at, one in enumerate(value)}

@@ -157,7 +157,7 @@ def test_select_reads_the_stored_score_and_verifies(run_config, tmp_path):
     assert receipt["selection"]["sha256"] == first.receipt["selection"]["sha256"]
     assert (tmp_path / "pick.jsonl").read_bytes() == (tmp_path / "out.jsonl").read_bytes()
     assert all(check.agrees for check in verify_file(tmp_path / "pick.jsonl.receipt.json"))
-    with pytest.raises(UsageError, match="No column named 'scores'. Did you mean 'score'"):
+    with pytest.raises(UsageError, match=r"No column named 'scores'\. Did you mean 'score'"):
         select(config.model_copy(update={"select": config.select.model_copy(update={"quality": "scores"})}))
 
 
