@@ -6,7 +6,9 @@ similarities count as 0. Monotone and submodular (G. Nemhauser et al., 1978).
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,12 +19,19 @@ from rulesel.algorithms.greedy import FloatArray, IntArray, Objective, Probe
 from rulesel.algorithms.kernels import Kernel
 from rulesel.algorithms.neighbors import KnnGraph
 
-CELLS = 1 << 17
-"""Similarities in a block of gains: it stays in the cache of one core."""
+CELLS = 1 << 18
+"""Similarities in a block of gains: it stays near the core."""
 LANES = 256
 """Similarities summed in their own precision; these sums are added in float64."""
-FETCH = 1 << 20
-"""Similarities fetched from a kernel at a time."""
+FETCH = 1 << 22
+"""Similarities computed at a time."""
+SHARED = 1 << 20
+"""Similarities from which on threads share the work."""
+THREADS = min(8, os.cpu_count() or 1)
+FEW = 4
+"""A candidate useful to fewer than one row in so many is remembered by these rows."""
+GLANCE = 512
+"""Represented rows looked at to estimate that share."""
 
 
 def coverage(
@@ -32,16 +41,15 @@ def coverage(
     mixture = Mixture(weight, np.zeros(candidates_of(source)) if bonus is None else bonus)
     if isinstance(source, KnnGraph):
         return _Sparse(source, baseline, mixture)
-    return _Dense(source, baseline, mixture)
+    return _Held(source, baseline, mixture) if source.held else _Computed(source, baseline, mixture)
 
 
 def facility_value(kernel: Kernel, subset: Sequence[int] | IntArray, *, baseline: float = 0.0) -> float:
     """F of a set of rows, exact; between baseline * represented rows and the number of rows for a cosine kernel."""
     rows = np.unique(np.asarray(subset, dtype=np.int64))
     best = np.full(kernel.represented, baseline, dtype=np.float64)
-    for part in _parts(rows, kernel.represented):
-        for row in kernel.rows(part, slice(None)):
-            np.maximum(best, row, out=best)
+    for part in _parts(rows, kernel.represented, FETCH):
+        np.maximum(best, kernel.rows(part).max(axis=0), out=best)
     return float(best.sum())
 
 
@@ -72,54 +80,121 @@ class Mixture:
         return self.weight * gains + self.bonus[candidates]
 
 
-class _Dense:
-    """Facility location over a kernel; the similarity to the nearest chosen row is kept per represented row.
-
-    A gain is kept in pieces, one for each stretch of represented rows. Each stale piece is an upper bound, so a
-    candidate is given up as soon as its fresh and stale pieces add up to less than the floor.
-    """
+class _Held:
+    """Facility location over a kernel in memory; the similarity to the nearest chosen row is kept per covered row."""
 
     def __init__(self, kernel: Kernel, baseline: float, mixture: Mixture) -> None:
         self._kernel = kernel
         self._mixture = mixture
         self._covered = np.full(kernel.represented, baseline, dtype=kernel.dtype)
-        self._edges = _edges(kernel.represented)
-        self._pieces = np.full((kernel.candidates, len(self._edges)), np.inf)
-        self._scratch = np.empty(max(CELLS, kernel.represented + LANES), dtype=kernel.dtype)
+        self._threads = ThreadPoolExecutor(THREADS)
 
     @property
     def n(self) -> int:
         return self._kernel.candidates
 
     def probe(self, candidates: IntArray) -> Probe:
-        def gains(floor: float) -> FloatArray:
-            if floor == -np.inf or len(candidates) * self._kernel.represented <= FETCH:
-                self._refresh(candidates, 0, len(self._edges))
-                return self._scores(candidates)
-            rows = candidates
-            for piece in range(len(self._edges)):
-                self._refresh(rows, piece, piece + 1)
-                rows = rows[self._scores(rows) >= floor]
-                if not len(rows):
-                    break
-            return self._scores(candidates)
+        return lambda: self._mixture.score(candidates, self._gains(candidates))
+
+    def accept(self, candidate: int) -> None:
+        np.maximum(self._covered, self._kernel.rows(np.array([candidate]))[0], out=self._covered)
+
+    def _gains(self, candidates: IntArray) -> FloatArray:
+        """Gains; many candidates are shared out among threads, which changes no bit of them."""
+        if len(candidates) * self._kernel.represented < SHARED:
+            return self._read(candidates)
+        return np.concatenate(list(self._threads.map(self._read, np.array_split(candidates, THREADS))))
+
+    def _read(self, candidates: IntArray) -> FloatArray:
+        sums = _Sums(self._covered)
+        parts = _parts(candidates, self._kernel.represented, CELLS)
+        return np.concatenate([sums.of(self._kernel.rows(part)) for part in parts]) if parts else np.empty(0)
+
+
+class _Computed:
+    """Facility location over a kernel that has to be computed.
+
+    A candidate adds something only where it is more similar than what is chosen, and these places only become fewer.
+    Once they are few, they and the similarities there are kept, and the candidate's row is not computed again.
+    """
+
+    def __init__(self, kernel: Kernel, baseline: float, mixture: Mixture) -> None:
+        self._kernel = kernel
+        self._mixture = mixture
+        self._covered = np.full(kernel.represented, baseline, dtype=kernel.dtype)
+        self._few = np.zeros(kernel.candidates, dtype=bool)
+        self._places = [np.empty(0, dtype=np.int32)] * kernel.candidates
+        self._similar = [np.empty(0, dtype=kernel.dtype)] * kernel.candidates
+
+    @property
+    def n(self) -> int:
+        return self._kernel.candidates
+
+    def probe(self, candidates: IntArray) -> Probe:
+        def gains() -> FloatArray:
+            found = np.empty(len(candidates))
+            few = self._few[candidates]
+            for part in _parts(np.flatnonzero(~few), self._kernel.represented, FETCH):
+                found[part] = self._compute(candidates[part])
+            for part in _parts(np.flatnonzero(few), self._kernel.represented // FEW, FETCH):
+                found[part] = self._remember(candidates[part].tolist())
+            return self._mixture.score(candidates, found)
 
         return gains
 
-    def _refresh(self, candidates: IntArray, first: int, last: int) -> None:
-        """Compute pieces first..last - 1 of some candidates anew."""
-        edges = self._edges[first:last]
-        stretch = slice(edges[0], self._edges[last] if last < len(self._edges) else self._kernel.represented)
-        for part in _parts(candidates, stretch.stop - stretch.start):
-            rows = self._kernel.rows(part, stretch)
-            self._pieces[part, first:last] = _gains(rows, self._covered[stretch], edges - edges[0], self._scratch)
-
     def accept(self, candidate: int) -> None:
-        row = self._kernel.rows(np.array([candidate]), slice(None))[0]
-        np.maximum(self._covered, row, out=self._covered)
+        if self._few[candidate]:
+            places = self._places[candidate]
+            self._covered[places] = np.maximum(self._covered[places], self._similar[candidate])
+        else:
+            np.maximum(self._covered, self._kernel.rows(np.array([candidate]))[0], out=self._covered)
 
-    def _scores(self, candidates: IntArray) -> FloatArray:
-        return self._mixture.score(candidates, self._pieces[candidates].sum(axis=1))
+    def _compute(self, candidates: IntArray) -> FloatArray:
+        """Gains from computed rows; of rows with few useful places, these are kept."""
+        rows = self._kernel.rows(candidates)
+        stretch = slice(0, None, max(1, self._kernel.represented // GLANCE))
+        glance = rows[:, stretch] > self._covered[stretch]
+        for index in np.flatnonzero(glance.mean(axis=1) * FEW <= 1).tolist():
+            places = np.flatnonzero(rows[index] > self._covered)
+            self._places[candidates[index]] = places.astype(np.int32)
+            self._similar[candidates[index]] = rows[index][places]
+            self._few[candidates[index]] = True
+        sums = _Sums(self._covered)
+        parts = _parts(np.arange(len(rows)), self._kernel.represented, CELLS)
+        return np.concatenate([sums.of(rows[part[0] : part[-1] + 1]) for part in parts])
+
+    def _remember(self, candidates: list[int]) -> FloatArray:
+        """Gains from the places kept, which are brought up to date."""
+        kept = [self._places[candidate] for candidate in candidates]
+        places, similar = np.concatenate(kept), np.concatenate([self._similar[candidate] for candidate in candidates])
+        added = similar - self._covered[places]
+        useful = np.flatnonzero(added > 0)
+        places, similar, added = places[useful], similar[useful], added[useful]
+        ends = np.searchsorted(useful, np.cumsum([0, *map(len, kept)])).tolist()
+        for candidate, start, end in zip(candidates, ends[:-1], ends[1:], strict=True):
+            self._places[candidate], self._similar[candidate] = places[start:end].copy(), similar[start:end].copy()
+        owner = np.repeat(np.arange(len(candidates)), np.diff(ends))
+        return np.bincount(owner, added, len(candidates)).astype(np.float64, copy=False)
+
+
+class _Sums:
+    """Sums of max(0, similarity - covered) of rows, the same whichever rows are summed together."""
+
+    def __init__(self, covered: NDArray[Any]) -> None:
+        self._covered = covered
+        self._lanes = -(-len(covered) // LANES)
+        self._scratch = np.zeros((0, self._lanes * LANES), dtype=covered.dtype)
+
+    def of(self, rows: NDArray[Any]) -> FloatArray:
+        """One float64 a row: 256 similarities at a time are summed in their own precision, these sums in float64."""
+        if len(self._scratch) < len(rows):
+            self._scratch = np.zeros((len(rows), self._scratch.shape[1]), dtype=self._scratch.dtype)
+        held = self._scratch[: len(rows)]
+        added = held[:, : len(self._covered)]
+        np.maximum(rows, self._covered, out=added)
+        np.subtract(added, self._covered, out=added)
+        sums = np.einsum("ijk->ij", held.reshape(len(rows), self._lanes, LANES)).sum(axis=1, dtype=np.float64)
+        return np.asarray(sums)
 
 
 class _Sparse:
@@ -144,9 +219,11 @@ class _Sparse:
         edges = np.arange(len(owner)) + np.repeat(self._bounds[candidates] - (np.cumsum(counts) - counts), counts)
         covers, similarity = self._covers[edges], self._similarity[edges]
 
-        def gains(floor: float) -> FloatArray:  # noqa: ARG001 - all are exact
+        def gains() -> FloatArray:
             added = np.maximum(similarity - self._covered[covers], 0)
-            return self._mixture.score(candidates, np.bincount(owner, added, len(candidates)).astype(np.float64))
+            return self._mixture.score(
+                candidates, np.bincount(owner, added, len(candidates)).astype(np.float64, copy=False)
+            )
 
         return gains
 
@@ -156,30 +233,7 @@ class _Sparse:
         self._covered[covers] = np.maximum(self._covered[covers], self._similarity[edges])
 
 
-def _gains(rows: Sequence[NDArray[Any]], covered: NDArray[Any], edges: IntArray, scratch: NDArray[Any]) -> FloatArray:
-    """Sum of max(0, similarity - covered) of each row over the stretches that start at the edges: (rows, stretches)."""
-    columns = len(covered)
-    lanes = -(-columns // LANES)
-    held = scratch[: len(scratch) // (lanes * LANES) * lanes * LANES].reshape(-1, lanes * LANES)
-    held[:, columns:] = 0
-    gains = np.empty((len(rows), len(edges)))
-    for start in range(0, len(rows), len(held)):
-        part = rows[start : start + len(held)]
-        added = held[: len(part), :columns]
-        for row, place in zip(part, added, strict=True):
-            np.maximum(row, covered, out=place)
-        np.subtract(added, covered, out=added)
-        sums = np.einsum("ijk->ij", held[: len(part)].reshape(len(part), lanes, LANES))
-        gains[start : start + len(part)] = np.add.reduceat(sums, edges // LANES, axis=1, dtype=np.float64)
-    return gains
-
-
-def _edges(represented: int) -> IntArray:
-    """Where the stretches of represented rows start: an eighth, an eighth, a quarter and the rest, in whole lanes."""
-    return np.unique([represented * share // (8 * LANES) * LANES for share in (0, 1, 2, 4)]).astype(np.int64)
-
-
-def _parts(rows: IntArray, represented: int) -> list[IntArray]:
-    """Rows in pieces that are fetched from the kernel at a time."""
-    step = max(1, FETCH // max(represented, 1))
+def _parts(rows: IntArray, represented: int, cells: int) -> list[IntArray]:
+    """Rows in pieces of about that many similarities."""
+    step = max(1, cells // max(represented, 1))
     return [rows[start : start + step] for start in range(0, len(rows), step)]

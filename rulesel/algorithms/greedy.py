@@ -22,12 +22,16 @@ from rulesel.algorithms.given import Given, Progress, checked_given, checked_k
 
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float64]
-Probe = Callable[[float], FloatArray]
+Probe = Callable[[], FloatArray]
 
-NOBODY = (-math.inf, 0)
-"""Bound and row of a rival that loses to everyone."""
-FIRST = 4
-"""Rows evaluated in full when a step starts without a known gain."""
+Rival = tuple[float, int]
+"""Bound and -row of a row: the larger one is picked."""
+NOBODY: Rival = (-math.inf, 0)
+"""Loses to everyone."""
+POOL = 4096
+"""Rows of highest bound that are looked through before all are."""
+GROWTH = 2
+"""How many times more rows are evaluated where a batch did not hold the best one."""
 
 
 class Picks(NamedTuple):
@@ -48,10 +52,7 @@ class Objective(Protocol):
         """Number of rows that can be picked."""
 
     def probe(self, candidates: IntArray) -> Probe:
-        """A function of a floor that gives the present gain of each candidate, float64, also after later acceptances.
-
-        Below the floor it may give any upper bound of the gain that is itself below the floor.
-        """
+        """A function that gives the present gain of each candidate, float64, also after later acceptances."""
 
     def accept(self, candidate: int) -> None:
         """Add one row to the set."""
@@ -72,7 +73,7 @@ def naive_greedy(objective: Objective, k: int, *, given: Given = ()) -> Picks:
     probe = objective.probe(np.arange(objective.n, dtype=np.int64))
     picks = _Recorder(objective)
     for _ in range(k):
-        gains = probe(-np.inf)
+        gains = probe()
         gains[gone] = -np.inf
         best = int(gains.argmax())
         gone[best] = True
@@ -87,7 +88,7 @@ def lazy_greedy(objective: Objective, k: int, *, given: Given = ()) -> Picks:
     """
     gone, k = _start(objective, k, given)
     rows = np.flatnonzero(~gone).astype(np.int64)
-    heap = [(-gain, row, 0) for row, gain in zip(rows.tolist(), objective.probe(rows)(-np.inf).tolist(), strict=True)]
+    heap = [(-gain, row, 0) for row, gain in zip(rows.tolist(), objective.probe(rows)().tolist(), strict=True)]
     heapq.heapify(heap)
     picks = _Recorder(objective)
     while len(picks) < k:
@@ -96,7 +97,7 @@ def lazy_greedy(objective: Objective, k: int, *, given: Given = ()) -> Picks:
             heapq.heappop(heap)
             picks.take(row, -loss)
         else:
-            fresh = float(objective.probe(np.array([row], dtype=np.int64))(-np.inf)[0])
+            fresh = float(objective.probe(np.array([row], dtype=np.int64))()[0])
             heapq.heapreplace(heap, (-fresh, row, len(picks)))
     return picks.result()
 
@@ -128,17 +129,13 @@ def batched_lazy_greedy(
     if batch < 1:
         raise ValueError(f"batch must be at least 1, got {batch}.")
     gone, k = _start(objective, k, given)
-    bounds = objective.probe(np.arange(objective.n, dtype=np.int64))(-np.inf)
+    bounds = objective.probe(np.arange(objective.n, dtype=np.int64))()
     bounds[gone] = -np.inf
+    ranking = _Ranking(bounds)
     picks = _Recorder(objective)
     while len(picks) < k:
-        rows, rival = _most_promising(bounds, batch)
-        before = len(picks)
+        rows, rival = _settle(objective, ranking, batch)
         _take_while_best(objective, bounds, rows, rival, picks, k)
-        if len(picks) == before:
-            winner, gain = _settle(objective, bounds)
-            picks.take(winner, gain)
-            bounds[winner] = -np.inf
         if progress is not None:
             progress(len(picks), k)
     return picks.result()
@@ -170,7 +167,7 @@ def stochastic_greedy(objective: Objective, k: int, *, seed: int, epsilon: float
     for _ in range(k):
         drawn = rng.choice(len(left), size=min(sample, len(left)), replace=False)
         drawn = drawn[np.argsort(left[drawn])]
-        gains = objective.probe(left[drawn])(-np.inf)
+        gains = objective.probe(left[drawn])()
         best = int(gains.argmax())
         picks.take(int(left[drawn[best]]), float(gains[best]))
         left[drawn[best]] = left[-1]
@@ -234,66 +231,106 @@ def _start(objective: Objective, k: int, given: Given) -> tuple[NDArray[np.bool_
     return gone, checked_k(k, objective.n, rows)
 
 
-def _most_promising(bounds: FloatArray, size: int) -> tuple[IntArray, tuple[float, int]]:
-    """The `size` rows of highest bound, lowest row first among equals, and (bound, -row) of the best one outside.
+class _Ranking:
+    """Rows by their bounds. A pool of the highest is looked through first, so that few steps read all bounds.
 
-    Rows that cannot be picked have the bound -inf and are left out.
+    Bounds only fall, so what was outside the pool stays below the edge it had when the pool was drawn. Rows that cannot
+    be picked have the bound -inf and are left out.
     """
+
+    def __init__(self, bounds: FloatArray) -> None:
+        self.bounds = bounds
+        self._pool = np.empty(0, dtype=np.int64)
+        self._edge = NOBODY
+
+    def top(self, size: int) -> tuple[IntArray, Rival]:
+        """The `size` rows of highest bound, or nearly, in the order of rows, and (bound, -row) of the best other."""
+        wanted = max(POOL, 8 * size)
+        held = self.bounds[self._pool]
+        if len(held) < min(2 * size, len(self.bounds)) or held.max() <= self._edge[0]:
+            self._draw(np.arange(len(self.bounds)), wanted, NOBODY)
+        elif len(held) > 2 * wanted:
+            self._draw(self._pool, wanted, self._edge)
+        rows, rival = self._highest(self._pool, size)
+        return rows, max(rival, self._edge)
+
+    def _draw(self, rows: IntArray, size: int, edge: Rival) -> None:
+        self._pool, rival = self._highest(rows, size)
+        self._edge = max(rival, edge)
+
+    def _highest(self, rows: IntArray, size: int) -> tuple[IntArray, Rival]:
+        place, (bound, rival) = _highest(self.bounds[rows], size)
+        return rows[place], (bound, -int(rows[-rival]))
+
+
+def _highest(bounds: FloatArray, size: int) -> tuple[IntArray, Rival]:
+    """Places of the `size` highest bounds, the lowest place first among equals, and (bound, -place) of the next one."""
     n = len(bounds)
     if size >= n:
-        return np.flatnonzero(bounds > -np.inf).astype(np.int64), NOBODY
+        return np.flatnonzero(bounds > -np.inf), NOBODY
     ranked = np.partition(bounds, n - size - 1)
     edge, outside = ranked[n - size :].min(), ranked[n - size - 1]
     above = np.flatnonzero(bounds > edge)
-    level = np.flatnonzero(bounds == edge)
-    inside = size - len(above)
-    rival = level[inside] if outside == edge else int((bounds == outside).argmax())
-    rows = np.concatenate([above, level[:inside] if edge > -np.inf else level[:0]]).astype(np.int64)
-    rows.sort()
-    return rows, (float(outside), -int(rival))
+    level = np.flatnonzero(bounds == edge) if edge > -np.inf else above[:0]
+    inside = min(size - len(above), len(level))
+    rival = level[inside] if inside < len(level) else int((bounds == outside).argmax())
+    return np.sort(np.concatenate([above, level[:inside]])), (float(outside), -int(rival))
+
+
+def _settle(objective: Objective, ranking: _Ranking, batch: int) -> tuple[IntArray, Rival]:
+    """Bring bounds down until the best row of this step is known.
+
+    Once a gain is known, only rows whose bound is no less are evaluated, several times as many at a time as before.
+
+    Returns:
+        Rows that may win, among them the best one, whose bound is its gain; and the best row of all others.
+    """
+    bounds = ranking.bounds
+    stale = bounds > -np.inf
+    leader = rival = NOBODY
+    size = batch
+    rows = np.empty(0, dtype=np.int64)
+    while leader <= rival:
+        rows, rival = ranking.top(size)
+        late = rows[stale[rows] & (bounds[rows] >= leader[0])]
+        if len(late):
+            bounds[late] = objective.probe(late)()
+            stale[late] = False
+            best = late[int(bounds[late].argmax())]
+            leader = max(leader, (float(bounds[best]), -int(best)))
+        size *= GROWTH
+    rows = rows[bounds[rows] >= rival[0]]
+    place, (bound, other) = _highest(bounds[rows], batch)
+    return rows[place], max(rival, (bound, -int(rows[-other])))
 
 
 def _take_while_best(
-    objective: Objective, bounds: FloatArray, rows: IntArray, rival: tuple[float, int], picks: _Recorder, k: int
+    objective: Objective, bounds: FloatArray, rows: IntArray, rival: Rival, picks: _Recorder, k: int
 ) -> None:
     """Take the best of the rows while it beats the rival; `bounds` are brought down.
 
     A row that has fallen below the rival stays below it, so only the others are looked at again.
     """
-    probe = objective.probe(rows)
-    while len(rows) and len(picks) < k:
-        gains = probe(rival[0])
-        gains[bounds[rows] == -np.inf] = -np.inf
+    gains, gone = bounds[rows], []
+    probe: Probe | None = None
+    while len(rows):
         best = int(gains.argmax())
-        if (float(gains[best]), -int(rows[best])) < rival:
-            bounds[rows] = gains
-            return
-        picks.take(int(rows[best]), float(gains[best]))
+        gain, row = float(gains[best]), int(rows[best])
+        if gain == -np.inf or (gain, -row) < rival:
+            break
+        picks.take(row, gain)
         gains[best] = -np.inf
-        bounds[rows] = gains
+        gone.append(best)
+        if len(picks) == k:
+            break
         hopeful = gains >= rival[0]
         if 2 * int(np.count_nonzero(hopeful)) <= len(rows):
-            rows = rows[hopeful]
+            bounds[rows] = gains
+            rows, gone, probe = rows[hopeful], [], None
+        if not len(rows):
+            return
+        if probe is None:
             probe = objective.probe(rows)
-
-
-def _settle(objective: Objective, bounds: FloatArray) -> tuple[int, float]:
-    """The best row of this step and its gain; `bounds` are brought down on the way.
-
-    Once a gain is known, only rows whose bound is no less are evaluated, twice as many at a time as before.
-    """
-    seen: list[tuple[IntArray, FloatArray]] = []
-    leader = rival = NOBODY
-    size = FIRST
-    while not seen or leader < rival:
-        rows, rival = _most_promising(bounds, size)
-        rows = rows[bounds[rows] >= leader[0]]
-        gains = objective.probe(rows)(leader[0])
-        seen.append((rows, gains))
-        best = int(gains.argmax())
-        leader = max(leader, (float(gains[best]), -int(rows[best])))
-        bounds[rows] = -np.inf
-        size *= 2
-    for rows, gains in seen:
-        bounds[rows] = gains
-    return -leader[1], leader[0]
+        gains = probe()
+        gains[gone] = -np.inf
+    bounds[rows] = gains

@@ -13,7 +13,7 @@ published  exp(-|x - y| / d) with d the number of dimensions: what submodlib cal
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -35,18 +35,20 @@ class Kernel:
     """Similarity of candidates to the rows they represent.
 
     Attributes:
-        rows: similarities of some candidates to a stretch of the represented rows, a vector each, read only.
+        rows: the similarities of some candidates, (len, represented), float32 or float64.
         candidates: number of rows that can be picked.
         represented: number of rows that are to be covered.
         dtype: of the similarities.
+        held: whether they are in memory; else every call computes them.
         ceiling: sum over represented rows of the highest similarity any candidate has to them, where it is known.
         copies: the lowest candidate equal to each candidate, int64; None where it is not known.
     """
 
-    rows: Callable[[IntArray, slice], Sequence[NDArray[Any]]]
+    rows: Callable[[IntArray], NDArray[Any]]
     candidates: int
     represented: int
     dtype: np.dtype[Any]
+    held: bool
     ceiling: float | None = None
     copies: NDArray[np.int64] | None = None
 
@@ -64,7 +66,7 @@ def given_kernel(similarity: NDArray[Any]) -> Kernel:
     if not finite.all():
         raise ValueError(f"Row {int(finite.argmin())} of the kernel has NaN or infinity; drop it first.")
     candidates, represented = held.shape
-    return Kernel(lambda rows, to: [held[row, to] for row in rows.tolist()], candidates, represented, held.dtype)
+    return Kernel(held.__getitem__, candidates, represented, held.dtype, held=True)
 
 
 def embedding_kernel(
@@ -90,18 +92,18 @@ def embedding_kernel(
     if similarity == "cosine":
         unit = unit_rows(embeddings, zero=zero, center=center)
         covered = float(unit.any(axis=1).sum())
-        return _among(lambda rows, to: unit[rows] @ unit[to].T, unit, covered)
+        return _among(lambda rows: unit[rows] @ unit.T, unit, covered)
     check_rows(embeddings)
     points = embeddings.astype(np.float64)
     points -= points.mean(axis=0)
     n, dimensions = points.shape
     if similarity == "published":
-        return _among(lambda rows, to: np.exp(_distances(points, rows, to) / -dimensions), points, n)
+        return _among(lambda rows: np.exp(_distances(points, rows) / -dimensions), points, n)
     sigma = neighbor_bandwidth(points) if bandwidth is None else bandwidth
     if not sigma > 0:
         raise ValueError(f"The bandwidth of rbf must be positive, got {sigma}; most rows may be equal.")
     narrow = -1 / (2 * sigma**2)
-    return _among(lambda rows, to: np.exp(narrow * _distances(points, rows, to) ** 2), points, n)
+    return _among(lambda rows: np.exp(narrow * _distances(points, rows) ** 2), points, n)
 
 
 def neighbor_bandwidth(points: NDArray[Any]) -> float:
@@ -112,26 +114,26 @@ def neighbor_bandwidth(points: NDArray[Any]) -> float:
     sample = np.unique(np.linspace(0, n - 1, min(n, BANDWIDTH_SAMPLE)).astype(np.int64))
     tenth = min(BANDWIDTH_NEIGHBOR, n - 1)
     found = [
-        np.partition(_distances(points, part, slice(None)), tenth, axis=1)[:, tenth]
+        np.partition(_distances(points, part), tenth, axis=1)[:, tenth]
         for part in np.array_split(sample, max(1, len(sample) * n >> 24))
     ]
     return float(np.median(np.concatenate(found)))
 
 
-def _distances(points: NDArray[Any], rows: IntArray, to: slice) -> NDArray[Any]:
-    """Euclidean distances of some rows to a stretch of rows, exactly 0 from a row to itself."""
-    near, far = points[rows], points[to]
-    squared = near @ far.T
+def _distances(points: NDArray[Any], rows: IntArray) -> NDArray[Any]:
+    """Euclidean distances of some rows to all rows, exactly 0 from a row to itself."""
+    near = points[rows]
+    squared = near @ points.T
     squared *= -2
-    squared += np.einsum("ij,ij->i", far, far)
+    squared += np.einsum("ij,ij->i", points, points)
     squared += np.einsum("ij,ij->i", near, near)[:, None]
     np.maximum(squared, 0, out=squared)
-    squared[rows[:, None] == np.arange(len(points))[to]] = 0
+    squared[np.arange(len(rows)), rows] = 0
     distances: NDArray[Any] = np.sqrt(squared, out=squared)
     return distances
 
 
-def _among(block: Callable[[IntArray, slice], NDArray[Any]], points: NDArray[Any], ceiling: float) -> Kernel:
+def _among(block: Callable[[IntArray], NDArray[Any]], points: NDArray[Any], ceiling: float) -> Kernel:
     """The kernel of rows with themselves."""
     n = len(points)
-    return Kernel(lambda rows, to: list(block(rows, to)), n, n, points.dtype, ceiling, first_copies(points))
+    return Kernel(block, n, n, points.dtype, held=False, ceiling=ceiling, copies=first_copies(points))

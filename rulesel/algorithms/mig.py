@@ -153,7 +153,7 @@ class _Entries:
 
     def one(self, row: int) -> slice:
         """Where the entries of one row are."""
-        return slice(self.bounds[row], self.bounds[row + 1])
+        return slice(*self.bounds[row : row + 2].tolist())
 
 
 class _Linear:
@@ -162,12 +162,11 @@ class _Linear:
     def __init__(self, amounts: csr_array[Any, Any], flow: csr_array[Any, Any], phi: Phi) -> None:
         self._own = _Entries(amounts)
         self._spread = _Entries(amounts @ flow)
-        edges = flow.tocoo()
-        self._source, self._target, self._share = edges.row.astype(np.int64), edges.col.astype(np.int64), edges.data
+        self._flow = flow
         self._phi = phi
         self._arrived = np.zeros(amounts.shape[1])
         self._slope = phi.slope(self._arrived)
-        self._worth = self._reached()
+        self._worth = flow @ self._slope
 
     @property
     def n(self) -> int:
@@ -176,8 +175,8 @@ class _Linear:
     def probe(self, candidates: IntArray) -> Probe:
         place, labels, amounts = self._own.of(candidates)
 
-        def gains(floor: float) -> FloatArray:  # noqa: ARG001 - all are exact
-            return np.bincount(place, amounts * self._worth[labels], len(candidates)).astype(np.float64)
+        def gains() -> FloatArray:
+            return np.bincount(place, amounts * self._worth[labels], len(candidates)).astype(np.float64, copy=False)
 
         return gains
 
@@ -187,12 +186,7 @@ class _Linear:
         arrived = self._arrived[labels] + self._spread.amounts[entries]
         self._arrived[labels] = arrived
         self._slope[labels] = self._phi.slope(arrived)
-        self._worth = self._reached()
-
-    def _reached(self) -> FloatArray:
-        """Slope that an amount on each label meets, over all labels it flows to."""
-        shares = self._share * self._slope[self._target]
-        return np.bincount(self._source, shares, len(self._slope)).astype(np.float64)
+        self._worth = self._flow @ self._slope
 
 
 class _Exact:
@@ -211,9 +205,9 @@ class _Exact:
     def probe(self, candidates: IntArray) -> Probe:
         place, labels, amounts = self._spread.of(candidates)
 
-        def gains(floor: float) -> FloatArray:  # noqa: ARG001 - all are exact
+        def gains() -> FloatArray:
             added = self._phi(self._arrived[labels] + amounts) - self._now[labels]
-            return np.bincount(place, added, len(candidates)).astype(np.float64)
+            return np.bincount(place, added, len(candidates)).astype(np.float64, copy=False)
 
         return gains
 
