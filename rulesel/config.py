@@ -24,7 +24,7 @@ from rulesel.rules.weights import WeightKind
 from rulesel.selection import Selector
 
 COSMETIC = frozenset(
-    {"out", "store", "concurrency", "yes", "max_cost", "max_requests", "max_failed", "rpm", "tpm", "prices"}
+    {"out", "store", "concurrency", "yes", "max_cost", "max_requests", "max_failed", "rpm", "tpm", "timeout", "prices"}
 )
 """Settings that change how a run is carried out, not what it finds; they are not part of its identity."""
 
@@ -104,6 +104,19 @@ class SelectConfig(Section):
     """{field: n}: at most n examples of each value of that field of the record."""
     quality: str = "score"
     """The column that says how good an example is."""
+    embedding: str | None = None
+    """Vectors to compare examples by: a stored feature, a model's folder or "projection"; unnamed, an imported
+    embedding, else the projection."""
+    tags: str = "clusters"
+    """Labels for methods that read them: "clusters" or "clusters:N" of the embedding, or a field of the records."""
+
+    @field_validator("tags")
+    @classmethod
+    def _tags(cls, value: str) -> str:
+        head, _, count = value.partition(":")
+        if head == "clusters" and count and not (count.isdigit() and int(count)):
+            raise ValueError("clusters:N needs a number of at least 1")
+        return value
 
     @model_validator(mode="after")
     def _amount(self) -> SelectConfig:
@@ -119,6 +132,17 @@ class SelectConfig(Section):
     def selector(self) -> Selector:
         """The method with its parameters checked."""
         return build("rulesel.selection", self.method, Selector, dict(self.parameters))
+
+    @property
+    def needs_quality(self) -> bool:
+        """Whether a row without quality cannot be selected."""
+        return "quality" in self.selector.reads or self.threshold is not None
+
+    @property
+    def clusters(self) -> int | None:
+        """How many clusters stand for tags, 0 for as many as suit; None where a field says the tags."""
+        head, _, count = self.tags.partition(":")
+        return int(count or 0) if head == "clusters" else None
 
 
 class PickConfig(Section):
@@ -152,6 +176,8 @@ class Spending(Section):
     """Requests a minute the provider allows."""
     tpm: float | None = Field(default=None, gt=0)
     """Tokens a minute the provider allows."""
+    timeout: float = Field(default=120.0, gt=0)
+    """Seconds after which an answer no longer counts as coming."""
     prices: dict[str, Price] = {}
     """Dollars for a million tokens by model, where nobody else knows them."""
     yes: bool = False
@@ -160,7 +186,12 @@ class Spending(Section):
     @property
     def limits(self) -> Limits:
         """How hard models may be asked."""
-        return Limits(concurrency=self.concurrency, requests_per_minute=self.rpm, tokens_per_minute=self.tpm)
+        return Limits(
+            concurrency=self.concurrency,
+            requests_per_minute=self.rpm,
+            tokens_per_minute=self.tpm,
+            seconds=self.timeout,
+        )
 
 
 class JudgeConfig(Spending):

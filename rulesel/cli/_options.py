@@ -39,10 +39,11 @@ MaxRequests = Annotated[int | None, Opt(help="Most requests of the run, earlier 
 Concurrency = Annotated[int | None, Opt(help="Most requests at once (64).")]
 Rpm = Annotated[float | None, Opt(help="Requests a minute the provider allows.")]
 Tpm = Annotated[float | None, Opt(help="Tokens a minute the provider allows.")]
+Timeout = Annotated[float | None, Opt(help="Seconds to wait for an answer (120).")]
 Yes = Annotated[bool, Opt("--yes", "-y", help="Do not ask before spending.")]
 AsJson = Annotated[bool, Opt("--json", help="JSON for machines.")]
 
-SPENDING = ("max_failed", "max_cost", "max_requests", "concurrency", "rpm", "tpm")
+SPENDING = ("max_failed", "max_cost", "max_requests", "concurrency", "rpm", "tpm", "timeout")
 FIELDS = ("prompt_field", "response_field", "text_field", "limit")
 
 

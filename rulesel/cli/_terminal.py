@@ -126,7 +126,7 @@ def watching() -> Iterator[Watcher]:
         if watcher.stopping:
             raise KeyboardInterrupt
         watcher.stopping = True
-        watcher.say("Stopping after the batch under way; press Ctrl-C again to stop at once.")
+        watcher.say("Stopping once what is under way has come in; press Ctrl-C again to stop at once.")
 
     before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -53,6 +53,7 @@ def grade(
     concurrency: o.Concurrency = None,
     rpm: o.Rpm = None,
     tpm: o.Tpm = None,
+    timeout: o.Timeout = None,
     prompt_field: o.PromptField = None,
     response_field: o.ResponseField = None,
     text_field: o.TextField = None,
@@ -108,6 +109,7 @@ def check(
     concurrency: o.Concurrency = None,
     rpm: o.Rpm = None,
     tpm: o.Tpm = None,
+    timeout: o.Timeout = None,
     yes: o.Yes = False,
     json: o.AsJson = False,
 ) -> None:
