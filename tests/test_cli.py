@@ -10,7 +10,7 @@ import pytest
 README = (Path(__file__).parents[1] / "README.md").read_text()
 VERBS = [
     *("run", "demo", "init", "doctor", "score", "select", "explain", "sql", "export", "verify", "runs", "catalog"),
-    *("rules choose", "rules lint", "import ratings", "import column", "import embedding"),
+    *("rules choose", "rules audit", "rules lint", "report", "import ratings", "import column", "import embedding"),
 ]
 HEAVY = ("openai", "litellm", "dppy", "duckdb", "scipy", "torch", "pyarrow", "matplotlib")
 
@@ -214,3 +214,6 @@ def test_the_demo_tells_what_it_kept(tmp_path):
     assert ours < min(at_random, longest)
     assert planted > 0
     assert rulesel("verify", tmp_path / "d" / "selected.jsonl.receipt.json").returncode == 0
+    assert str(tmp_path / "d" / "report.html") in done.stdout
+    page = (tmp_path / "d" / "report.html").read_text()
+    assert all(word in page for word in ("Report of a selection", "Known flaws", "unsafe advice", "Every rule"))

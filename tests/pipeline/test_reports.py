@@ -3,11 +3,13 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import orjson
 import pytest
 
+from rulesel.cli import reports as verbs
 from rulesel.errors import RuleselError, StoreError, UnknownName, UsageError
 from rulesel.pipeline import run
 from rulesel.pipeline.auditing import audit_ratings, audit_store
@@ -16,10 +18,9 @@ from rulesel.pipeline.selecting import select
 from rulesel.store import Store
 
 
-def rulesel(*words, cwd):
-    return subprocess.run(
-        [sys.executable, "-m", "rulesel", *map(str, words)], capture_output=True, text=True, check=False, cwd=cwd
-    )
+@pytest.fixture(autouse=True)
+def few_resamples(monkeypatch):
+    monkeypatch.setattr("rulesel.rules.audit.REPEATS", 8)
 
 
 @pytest.fixture
@@ -199,18 +200,18 @@ def test_a_receipt_that_the_store_does_not_bear_out_is_refused(run_config, tmp_p
         report_file(path, tmp_path / "none.duckdb")
 
 
-def test_the_verbs_write_pages_and_print_figures(run_config, tmp_path):
+def test_the_verbs_write_pages_and_print_figures(run_config, tmp_path, monkeypatch, capsys):
     run(run_config())
-    done = rulesel("report", "out.jsonl.receipt.json", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert "report.html: 40 of 400 examples" in done.stdout
+    monkeypatch.chdir(tmp_path)
+    receipt = tmp_path / "out.jsonl.receipt.json"
+    verbs.report(receipt)
+    assert "report.html: 40 of 400 examples" in capsys.readouterr().out
     assert "Report of a selection" in (tmp_path / "report.html").read_text()
-    done = rulesel("rules", "audit", "--store", "store.duckdb", "--json", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert len(json.loads(done.stdout)["chosen"]) == 3
+    verbs.audit(store=tmp_path / "store.duckdb", json=True)
+    assert len(json.loads(capsys.readouterr().out)["chosen"]) == 3
     assert not (tmp_path / "audit.html").exists()
-    done = rulesel("report", "out.jsonl.receipt.json", "--json", "-o", "both.html", cwd=tmp_path)
-    assert json.loads(done.stdout)["selected"] == 40
+    verbs.report(receipt, json=True, out=tmp_path / "both.html")
+    assert json.loads(capsys.readouterr().out)["selected"] == 40
     assert (tmp_path / "both.html").exists()
 
 
@@ -219,24 +220,26 @@ def test_a_hostile_rule_of_a_ratings_file_stays_text_on_the_page(planted, tmp_pa
     names = [f"rule {j}" for j in range(7)] + ["</style><script>alert(1)</script>"]
     rows = [{"id": str(i)} | dict(zip(names, row.tolist(), strict=True)) for i, row in enumerate(S)]
     (tmp_path / "r.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in rows))
-    done = rulesel("rules", "audit", "--ratings", "r.jsonl", "-r", "3", cwd=tmp_path)
+    words = ("rules", "audit", "--ratings", "r.jsonl", "-r", "3", "-o", "page.html")
+    done = subprocess.run(
+        [sys.executable, "-m", "rulesel", *words], capture_output=True, text=True, check=False, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
-    page = (tmp_path / "audit.html").read_text()
+    page = (tmp_path / "page.html").read_text()
     assert "<script>alert" not in page
     assert "alert(1)" in page
 
 
 @pytest.mark.parametrize(
-    ("words", "says"),
+    ("given", "says"),
     [
-        ((), "--store FILE or --ratings FILE"),
-        (("--store", "a", "--ratings", "b"), "--store FILE or --ratings FILE"),
-        (("--store", "a", "--rules", "b"), "--rules goes with --ratings"),
-        (("--ratings", "a", "--judge", "b"), "--judge goes with --store"),
-        (("--ratings", "a", "-r", "0"), "at least 1"),
+        ({}, "--store FILE or --ratings FILE"),
+        ({"store": Path("a"), "ratings": Path("b")}, "--store FILE or --ratings FILE"),
+        ({"store": Path("a"), "rules": "b"}, "--rules goes with --ratings"),
+        ({"ratings": Path("a"), "judge": "b"}, "--judge goes with --store"),
+        ({"ratings": Path("a"), "keep": "0"}, "at least 1"),
     ],
 )
-def test_arguments_that_do_not_fit_together_are_a_usage_error(words, says, tmp_path):
-    done = rulesel("rules", "audit", *words, cwd=tmp_path)
-    assert done.returncode == 2
-    assert says in done.stderr
+def test_arguments_that_do_not_fit_together_are_a_usage_error(given, says):
+    with pytest.raises(UsageError, match=says):
+        verbs.audit(**given)
