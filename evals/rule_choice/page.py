@@ -48,7 +48,7 @@ def write(
         "\n## Against pairwise comparisons (Spearman with Bradley-Terry strengths), r = 5\n",
         strength_table(tally, names),
     ]
-    text += ["\n## The published measures, r = 5 and 10\n", published_table(tally, names, sizes)]
+    text += ["\n## The published measures\n", published_table(tally, names, sizes)]
     text += ["\n## Planted ratings, r = 10\n", planted_table(planted)]
     if tally.failed:
         text.append("\nLeft out: " + "; ".join(f"{why} ({count})" for why, count in sorted(tally.failed.items())))
@@ -217,6 +217,15 @@ def machine(values: dict, tally: Tally, planted: dict, splits: int) -> dict:
             row |= {what: float(np.mean([f[what] for f in tally.figures[key]])) for what in tally.figures[key][0]}
         cells.append(row)
     return {"splits": splits, "arms": EXPLAINED, "cells": cells, "planted": planted, "left_out": dict(tally.failed)}
+
+
+def rounded(value: object) -> object:
+    """The same with four decimals."""
+    if isinstance(value, dict):
+        return {key: rounded(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [rounded(inner) for inner in value]
+    return round(value, 4) if isinstance(value, float) else value
 
 
 def plots(out: Path, values: dict, tally: Tally, names: list[str], sizes: tuple[int, ...]) -> None:

@@ -21,7 +21,7 @@ FLOOR = 0.05
 """Least relevance and trust: a rule of no worth can still be taken when nothing else is left."""
 
 RELEVANCE_POWER = 2.0
-"""Relevance squared is the share of a rule's variance that bears on quality. Measured: evals/README.md."""
+"""Relevance squared is the share of a rule's variance that bears on quality. Measured: evals/rule_choice/README.md."""
 
 MIN_ANCHORS = 10
 """Fewest known grades that say anything about relevance."""
