@@ -243,3 +243,34 @@ def test_a_hostile_rule_of_a_ratings_file_stays_text_on_the_page(planted, tmp_pa
 def test_arguments_that_do_not_fit_together_are_a_usage_error(given, says):
     with pytest.raises(UsageError, match=says):
         verbs.audit(**given)
+
+
+def test_the_report_of_a_model_s_run_tells_agreement_cost_and_reliability(run_config, tmp_path):
+    outcome = run(
+        run_config(
+            judge="fake:planted",
+            sample_judge="fake:planted,seed=5,prose=.05",
+            rules={"sample": 60, "retest": 40, "anchor": "overall", "keep": 2},
+            corpus={"limit": 80},
+            domain="answers to questions",
+            yes=True,
+            max_failed=1.0,
+        )
+    )
+    figures = report_file(tmp_path / "out.jsonl.receipt.json")
+    by_name = {stage.name: stage for stage in figures.stages}
+    with Store(tmp_path / "store.duckdb", read_only=True) as store:
+        calls = dict(store.db.rows("SELECT stage, count(*) FROM calls GROUP BY stage"))
+    assert {name: stage.calls for name, stage in by_name.items()} == calls
+    assert all(stage.tokens_in > 0 and stage.seconds >= 0 for stage in figures.stages)
+    assert [one.name for one in figures.agreement] == [
+        "score, asked again in other words",
+        "score by fake:planted,seed=5,prose=.05 and by fake:planted",
+        "score and the overall grade, which the choice was given",
+    ]
+    assert figures.agreement[0].rows <= 40
+    assert figures.audit.chosen == outcome.choice.indices
+    assert figures.audit.cost.tokens_chosen > 0
+    known = [card.reliability for card in figures.audit.rules if card.reliability is not None]
+    assert known
+    assert all(one.low <= one.value <= one.high for one in known)
