@@ -26,6 +26,11 @@ DIFFERENCES = (
     ("rulesel", "top"),
     ("rulesel+both", "rulesel+anchor"),
     ("rulesel+reliability", "rulesel"),
+    ("rulesel+anchor", "linear+anchor"),
+    ("rulesel+anchor", "square+anchor"),
+    ("rulesel+anchor", "no-spread+anchor"),
+    ("anchor, fitted", "rulesel+anchor"),
+    ("paper", "random"),
 )
 """Pairs of arms whose difference is tabled, ours first."""
 

@@ -207,7 +207,7 @@ def _check(L: Floats, k: int) -> None:
 
 
 def _check_rank(L: Floats, k: int) -> None:
-    rank = numerical_rank(np.asarray(np.linalg.eigvalsh(L), dtype=np.float64))
+    rank = numerical_rank(np.linalg.eigvalsh(L))
     if k > rank:
         raise ValueError(f"Cannot choose {k} independent items: the kernel has rank {rank}. Ask for at most {rank}.")
 

@@ -14,7 +14,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
-def numerical_rank(eigenvalues: Floats) -> int:
+def numerical_rank(eigenvalues: npt.NDArray[np.floating]) -> int:
     """Eigenvalues above rounding: those larger than the largest times count times 16 machine epsilons."""
     top = float(eigenvalues.max(initial=0.0))
     return int((eigenvalues > top * len(eigenvalues) * 16 * np.finfo(float).eps).sum()) if top > 0 else 0

@@ -27,7 +27,8 @@ class RuleChoice:
     q: Floats
     """Worth of each rule, higher is better, 0 for a dropped one, shape (R,)."""
     inclusion: Floats
-    """Probability of each rule to be in one exact draw of the k-DPP; sums to r, 0 for a dropped one, shape (R,)."""
+    """Probability of each rule to be in one exact draw of the k-DPP; sums to r, 0 for a dropped one, shape (R,).
+    NaN where r exceeds the rank of the kernel, so that there is no such draw (methods top and cluster only)."""
     logdet: float
     """Natural log of the kernel's determinant on the chosen rules: what the choice maximises."""
     rho: float

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rulesel.algorithms.dpp import log_det
-from rulesel.algorithms.kdpp import KDpp
+from rulesel.algorithms.kdpp import KDpp, numerical_rank
 from rulesel.algorithms.moments import noise_edge
 from rulesel.rules.choice import RuleChoice
 from rulesel.rules.how_many import automatic, residual_variance, suggest
@@ -130,7 +130,8 @@ def _report(
 ) -> RuleChoice:
     indices, r, count = rules[chosen].tolist(), len(chosen), on_offer.sums.columns
     inclusion = np.zeros(count)
-    inclusion[rules] = KDpp(L, r).inclusion()
+    # Methods that do not ask for independent rules may go past the rank, where no k-DPP exists.
+    inclusion[rules] = KDpp(L, r).inclusion() if r <= numerical_rank(np.linalg.eigvalsh(L)) else np.nan
     inner = C[np.ix_(chosen, chosen)]
     rho = float(np.linalg.norm(inner - np.eye(r))) / r
     reliability = np.full(count, np.nan) if request.reliability is None else request.reliability

@@ -357,6 +357,9 @@ def test_more_rules_than_can_be_had_are_refused_with_the_reasons():
     flat = np.column_stack([S[:, :3], S[:, 0] + S[:, 1], S[:, 1] + S[:, 2]])
     with pytest.raises(ValueError, match="rank 3"):
         choose_rules(flat, 4)
+    past = choose_rules(flat, 4, method="top")
+    assert len(past.indices) == 4
+    assert np.isnan(past.inclusion).all()
 
 
 @pytest.mark.parametrize(
