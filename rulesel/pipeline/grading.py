@@ -44,7 +44,7 @@ def grade(
     identity = identity_of(store, judge, contents)
     missing = ungraded(store, judge, contents)
     done = len(contents) - len(missing)
-    tally = Tally(max_failed, stage)
+    tally = Tally(max_failed, f"rubric {judge.column}")
     whole = isinstance(judge, Pairwise)
 
     def progress(answers: int) -> Progress:

@@ -1,7 +1,10 @@
 """A small corpus with a known order of quality, and rules that SQL can measure."""
 
+import importlib.util
 import json
 import random
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -67,6 +70,55 @@ def run_config(corpus, rules, tmp_path):
             "corpus": {"path": str(corpus)},
             "rules": {"source": str(rules), "sample": 200, "keep": 3},
             "select": {"k": 40},
+            "out": str(tmp_path / "out.jsonl"),
+            "store": str(tmp_path / "store.duckdb"),
+        }
+        return check(RunConfig, merged(values, over))
+
+    return make
+
+
+# what follows is for runs with a model: the server of tests/llm, lent here too
+_found = importlib.util.spec_from_file_location("llm_server", Path(__file__).parents[1] / "llm" / "conftest.py")
+_llm = importlib.util.module_from_spec(_found)
+sys.modules["llm_server"] = _llm
+_found.loader.exec_module(_llm)
+servers, serve, no_keys = _llm.servers, _llm.serve, _llm.no_keys
+
+READ_RULES = [f"  - {{name: trait {j}, text: The answer has trait {j}.}}\n" for j in range(5)]
+
+
+@pytest.fixture
+def planted(tmp_path):
+    """A file of examples that say how good they are; `planted(n)` writes the first n."""
+    path = tmp_path / "planted.jsonl"
+
+    def write(n):
+        rows = ({"instruction": f"Task {i}", "output": f"Answer {i}, planted={i % 97 / 97:.3f}"} for i in range(n))
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return path
+
+    write(60)
+    return write
+
+
+@pytest.fixture
+def model_config(planted, tmp_path):
+    """A function that makes a configuration in which a model rates everything under five rules."""
+    from rulesel.config import RunConfig, check, merged
+
+    path = tmp_path / "planted.jsonl"
+    rules = tmp_path / "read.yaml"
+    rules.write_text("rules:\n" + "".join(READ_RULES))
+
+    def make(model, **over):
+        values = {
+            "corpus": {"path": str(path)},
+            "judge": model,
+            "rules": {"source": str(rules), "sample": 30, "keep": 3, "anchor": "none"},
+            "select": {"k": 10},
+            "concurrency": 16,
+            "timeout": 2.0,
             "out": str(tmp_path / "out.jsonl"),
             "store": str(tmp_path / "store.duckdb"),
         }
