@@ -44,11 +44,14 @@ KEPT_REASONS = 64
 
 @dataclass
 class _Open:
-    """What rating needs once the model is there."""
+    """What rating needs once the model is there; `swapped` where the prompt has the rule before the document."""
 
     model: TokenModel
     tokenizer: Any
+    longest: int
+    prompt: str
     split: Split
+    swapped: Split | None
     variants: tuple[tuple[int, ...], ...]
     budget: int
     canonical: list[bool] = field(default_factory=list)
@@ -105,7 +108,8 @@ class Vllm(Rater):
         text = "".join(_question(rule).values())
         if len(text.encode()) < RULE_TOKENS // 2:  # a token is a byte at least: no need to ask the tokenizer
             return None
-        tokens = len(_split(self.prompt, _tokenizer(locate(self.model, self.revision))).suffixes([_question(rule)])[0])
+        split, _ = _split(self.prompt, _tokenizer(locate(self.model, self.revision)))
+        tokens = len(split.suffixes([_question(rule)])[0])
         return f"its prompt takes {tokens} tokens of {RULE_TOKENS}" if tokens > RULE_TOKENS else None
 
     def rate(self, batches: Iterable[Batch], rules: Sequence[Rule], lent: Lent) -> Iterator[Ratings]:
@@ -123,12 +127,11 @@ class Vllm(Rater):
     ) -> Iterator[tuple[Ratings, Float64]]:
         """As `rate`, with each document's mean negative log-likelihood per token; NaN unless `perplexity` is on."""
         opened = self.open()
-        suffixes = opened.split.suffixes([_question(rule) for rule in rules])
         masses = _Masses(rules)
         for batch in batches:
             documents = prepare(opened.split, batch, lent.secret, budget=opened.budget, pad=self.pad)
             self._check_seams(opened, documents, rules)
-            answers, surprise = self._ask(opened, documents, suffixes)
+            answers, surprise = self._ask(opened, documents, [_question(rule) for rule in rules])
             ratings = _ratings(opened, documents, rules, answers)
             yield ratings, surprise
             masses.add(ratings, answers, opened)
@@ -138,7 +141,7 @@ class Vllm(Rater):
         if self._opened is None:
             folder = locate(self.model, self.revision)
             tokenizer = _tokenizer(folder)
-            split = _split(self.prompt, tokenizer)
+            split, _ = _split(self.prompt, tokenizer)
             longest = context_of(folder) or 1 << 30
             limit = min(len(split.head) + self.document_tokens + RULE_TOKENS + 1, longest)
             model = engine.Vllm(
@@ -151,6 +154,8 @@ class Vllm(Rater):
                 arguments=({"max_num_batched_tokens": 2048} if self.perplexity else {}) | self.arguments,
             )
             self.use(model, tokenizer, longest)
+        elif self._opened.prompt != self.prompt:  # a copy that asks otherwise
+            self.use(self._opened.model, self._opened.tokenizer, self._opened.longest)
         return self._opened or self.open()
 
     def use(self, model: TokenModel, tokenizer: Any, longest: int) -> None:  # noqa: ANN401 - optional package
@@ -161,11 +166,13 @@ class Vllm(Rater):
             tokenizer: of that model.
             longest: tokens its prompts may have.
         """
-        split = _split(self.prompt, tokenizer)
+        split, swapped = _split(self.prompt, tokenizer)
         budget = min(len(split.head) + self.document_tokens, longest - RULE_TOKENS - 1)
         if budget < len(split.head) + 64:
             raise UsageError(f"The model reads {longest} tokens: too few for a document beside prompt and rule.")
-        self._opened = _Open(model, tokenizer, split, label_ids(tokenizer, list(DIGITS)), budget)
+        self._opened = _Open(
+            model, tokenizer, longest, self.prompt, split, swapped, label_ids(tokenizer, list(DIGITS)), budget
+        )
 
     def close(self) -> None:
         """Stop the engine; harmless when called twice."""
@@ -173,24 +180,30 @@ class Vllm(Rater):
         if opened is not None:
             opened.model.close()
 
-    def _ask(self, opened: _Open, documents: Documents, suffixes: list[list[int]]) -> tuple[NextToken, Float64]:
+    def _ask(self, opened: _Open, documents: Documents, questions: list[dict[str, str]]) -> tuple[NextToken, Float64]:
         ids = [i for variant in opened.variants for i in variant]
-        n, R = len(documents.prefixes), len(suffixes)
-        logprobs, sampled = np.full((n, R, len(ids)), np.nan), np.zeros((n, R), dtype=np.int64)
-        surprise, exact = np.full(n, np.nan), True
+        surprise = np.full(len(documents.prefixes), np.nan)
+        if opened.swapped is not None:
+            asked = opened.swapped.prefixes(questions), opened.swapped.suffixes(documents.values)
+            found = opened.model.next_token(*asked, ids)
+            return NextToken(found.logprobs.swapaxes(0, 1), found.sampled.T, found.exact), surprise
+        suffixes = opened.split.suffixes(questions)
         spans = opened.split.spans(documents.values) if self.perplexity else []
-        for part in _parts(documents.prefixes, R, opened.model.capacity if self.perplexity else None):
+        found = NextToken(np.empty((0, len(suffixes), len(ids))), np.empty((0, len(suffixes)), dtype=np.int64))
+        answers = [found]
+        for part in _parts(documents.prefixes, len(suffixes), opened.model.capacity if self.perplexity else None):
             if self.perplexity:
                 surprise[part] = opened.model.surprise(documents.prefixes[part], spans[part])
-            answer = opened.model.next_token(documents.prefixes[part], suffixes, ids)
-            logprobs[part], sampled[part], exact = answer.logprobs, answer.sampled, answer.exact
-        return NextToken(logprobs, sampled, exact), surprise
+            answers.append(opened.model.next_token(documents.prefixes[part], suffixes, ids))
+        logprobs, sampled = np.concatenate([a.logprobs for a in answers]), np.concatenate([a.sampled for a in answers])
+        return NextToken(logprobs, sampled, all(a.exact for a in answers)), surprise
 
     def _check_seams(self, opened: _Open, documents: Documents, rules: Sequence[Rule]) -> None:
         """Compare the first prompts with what the tokenizer makes of the whole text."""
         for values in documents.values[: max(0, CHECKED - len(opened.canonical))] if rules else []:
             rule = rules[len(opened.canonical) % len(rules)]
-            opened.canonical.append(opened.split.canonical(load(self.prompt), values | _question(rule)))
+            split = opened.swapped or opened.split
+            opened.canonical.append(split.canonical(load(self.prompt), values | _question(rule)))
             if not opened.canonical[-1] and all(opened.canonical[:-1]):
                 log.warning("This model's tokenizer cuts some prompts elsewhere than where they are joined.")
 
@@ -268,10 +281,18 @@ def _question(rule: Rule) -> dict[str, str]:
     return {"rule": rule.text, "low": low, "high": high}
 
 
-def _split(ref: str, tokenizer: Any) -> Split:  # noqa: ANN401 - optional package
+def _split(ref: str, tokenizer: Any) -> tuple[Split, Split | None]:  # noqa: ANN401 - optional package
+    """The prompt cut after the document and, if it has the rule first, the prompt cut after the rule.
+
+    Only a calibration asks rule first; documents are then cut to length as in the default prompt.
+    """
     prompt = load(ref)
     document = [name for name in ("nonce", "document") if name in prompt.inputs]
-    return Split(tokenizer, prompt, document=document, question=[n for n in prompt.inputs if n not in document])
+    question = [name for name in prompt.inputs if name not in document]
+    if prompt.body.index("$document") < prompt.body.index(f"${question[0]}"):
+        return Split(tokenizer, prompt, document=document, question=question), None
+    usual, _ = _split("rate_rule@1", tokenizer)
+    return usual, Split(tokenizer, prompt, document=question, question=document)
 
 
 def _tokenizer(folder: Path) -> Any:  # noqa: ANN401 - optional package
