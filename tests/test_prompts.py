@@ -38,6 +38,7 @@ def _rules(reply: str) -> bool:
 SIX = {str(digit): float(digit) for digit in range(1, 7)}
 READERS: dict[str, Callable[[str], bool]] = {
     "rate_rule": _label(DIGITS),
+    "rate_rule_first": _label(DIGITS),
     "rate_rule_paraphrase": _label(DIGITS),
     "grade_overall": _label(DIGITS),
     "grade_quality": _label(DIGITS),
@@ -70,7 +71,7 @@ def test_the_readers_of_samples_can_say_no() -> None:
 @pytest.mark.parametrize("ref", prompts.refs())
 def test_what_is_judged_comes_before_what_is_asked(ref: str) -> None:
     prompt = prompts.load(ref)
-    if "nonce" in prompt.inputs:
+    if "nonce" in prompt.inputs and ref != "rate_rule_first@1":  # which is there to be compared with
         filled = prompt.messages(**{name: f"<{name}>" for name in prompt.inputs})
         user = filled[-1][1]
         assert user.startswith("=== <nonce> START OF DOCUMENT")
