@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from rulesel.algorithms.projection import fit_projection
 from rulesel.plugins import build
 from rulesel.records import Selection
 from rulesel.selection._combinators import choose
@@ -36,11 +37,12 @@ def pick(
     Args:
         method: the method's name.
         k: how many rows; None where `max_tokens` alone is the budget.
-        embeddings: (n, d).
+        embeddings: (n, d); a row with NaN has none.
         quality: (n,), higher is better, NaN where unknown.
         tags: n lists of labels, str or int.
         tag_embeddings: tag -> vector, or (L, d) indexed by int tags.
-        texts: n texts; they become the column `length` in characters.
+        texts: n texts; they become the column `length` in characters, and, where the method reads embeddings and none
+            are given, those of `rulesel.algorithms.projection`: hashed words, TF-IDF and a truncated SVD.
         columns: further numbers by name, (n,) each.
         given: rows already chosen elsewhere.
         token_counts: (n,), for max_tokens.
@@ -59,7 +61,7 @@ def pick(
     selector = build("rulesel.selection", method, Selector, params)
     found: dict[str, Any] = {}
     if embeddings is not None:
-        found["embeddings"] = _rows(embeddings, "embeddings", 2)
+        found["embeddings"] = _vectors(embeddings)
     if quality is not None:
         found["quality"] = _rows(quality, "quality", 1).astype(np.float64)
     if token_counts is not None:
@@ -69,6 +71,8 @@ def pick(
     }
     if texts is not None:
         numbers.setdefault("length", np.array([len(text) for text in texts], dtype=np.float64))
+        if "embeddings" in selector.reads and embeddings is None and len(texts):
+            found["embeddings"] = fit_projection([texts]).embed(texts)
     n = _length(found | numbers | {"tags": tags, "ids": ids})
     pool = Pool(
         n=n,
@@ -87,6 +91,13 @@ def _rows(values: npt.ArrayLike, name: str, dimensions: int) -> npt.NDArray[Any]
     if array.ndim != dimensions:
         raise ValueError(f"{name} must have {dimensions} dimension(s), got shape {array.shape}.")
     return array
+
+
+def _vectors(embeddings: npt.ArrayLike) -> npt.NDArray[np.floating[Any]]:
+    rows = _rows(embeddings, "embeddings", 2)
+    if rows.dtype in {np.dtype(np.float32), np.dtype(np.float64)}:
+        return rows
+    return rows.astype(np.float32 if rows.dtype == np.float16 else np.float64)
 
 
 def _length(given: Mapping[str, Any]) -> int:

@@ -4,6 +4,7 @@ import importlib
 import inspect
 
 import numpy as np
+import orjson
 import pytest
 
 from rulesel.errors import UnknownName, UsageError
@@ -63,11 +64,9 @@ def test_the_same_seed_gives_the_same_picks(method):
     assert first.keys.tolist() == second.keys.tolist()
 
 
-def test_the_order_of_rows_does_not_matter_where_ids_are_given(method):
-    offered = pool()
-    order = np.random.default_rng(1).permutation(N)
-    shuffled = Pool(
-        n=N,
+def shuffled(offered, order):
+    return Pool(
+        n=len(order),
         ids=offered.ids[order],
         quality=offered.quality[order],
         embeddings=offered.embeddings[order],
@@ -76,9 +75,33 @@ def test_the_order_of_rows_does_not_matter_where_ids_are_given(method):
         columns={name: values[order] for name, values in offered.columns.items()},
         token_counts=offered.token_counts[order],
     )
-    picked = set(offered.ids[method.select(offered, 10, seed=2).indices].tolist())
-    again = set(shuffled.ids[method.select(shuffled, 10, seed=2).indices].tolist())
-    assert picked == again
+
+
+def full_of_ties():
+    rng = np.random.default_rng(4)
+    kinds = rng.integers(0, 9, N)
+    return pool(
+        quality=np.round(rng.random(N), 1),
+        embeddings=pool().embeddings[kinds],
+        tags=[[f"t{kind}"] for kind in kinds],
+        columns={"length": np.round(rng.random(N), 1)},
+    )
+
+
+@pytest.mark.parametrize("offered", [pool(), full_of_ties()], ids=["distinct", "full of ties"])
+def test_the_order_of_rows_does_not_matter_where_ids_are_given(method, offered):
+    order = np.random.default_rng(1).permutation(N)
+    again = shuffled(offered, order)
+    picked = offered.ids[method.select(offered, 10, seed=2).indices].tolist()
+    assert again.ids[method.select(again, 10, seed=2).indices].tolist() == picked
+
+
+def test_ids_may_be_strings(method):
+    offered = pool(ids=np.array([f"row {i:02}" for i in np.random.default_rng(3).permutation(N)]))
+    order = np.random.default_rng(1).permutation(N)
+    again = shuffled(offered, order)
+    picked = offered.ids[method.select(offered, 10, seed=2).indices].tolist()
+    assert again.ids[method.select(again, 10, seed=2).indices].tolist() == picked
 
 
 def test_rows_already_chosen_are_not_picked_again(method):
@@ -104,6 +127,80 @@ def test_rows_without_quality_are_left_out_and_counted(method):
     assert not set(found.indices.tolist()) & set(range(11))
     assert found.report["excluded"] == 11
     assert found.report["shortfall"] >= 11
+
+
+def test_rows_without_an_embedding_are_left_out_and_counted(method):
+    if "embeddings" not in method.reads:
+        pytest.skip("does not read embeddings")
+    embeddings = pool().embeddings.copy()
+    embeddings[5:9, 3] = np.nan
+    found = method.select(pool(embeddings=embeddings), N, seed=0)
+    assert not set(found.indices.tolist()) & set(range(5, 9))
+    assert found.report["excluded"] == 4
+    assert found.report["shortfall"] >= 4
+
+
+def test_a_row_of_zeros_is_refused_by_name_or_stands_alone(method):
+    if "embeddings" not in method.reads:
+        pytest.skip("does not read embeddings")
+    embeddings = pool().embeddings.copy()
+    embeddings[17] = 0
+    if method.name != "kcenter":  # Euclidean: there a row of zeros is a place like any other
+        with pytest.raises(ValueError, match="all zeros"):
+            method.select(pool(embeddings=embeddings), 7, seed=0)
+    isolated = build(PACKAGE, method.name, Selector, {"zero": "isolate"})
+    assert len(isolated.select(pool(embeddings=embeddings), 7, seed=0)) == 7
+
+
+def test_infinity_is_refused(method):
+    if "embeddings" in method.reads:
+        embeddings = pool().embeddings.copy()
+        embeddings[3, 3] = np.inf
+        with pytest.raises(ValueError, match="infinity"):
+            method.select(pool(embeddings=embeddings), 7, seed=0)
+
+
+def test_copies_wait_until_every_other_row_is_used(method):
+    if method.name not in {"facility_location", "kcenter", "quality_dpp", "deita", "leader"}:
+        pytest.skip("copies are no concern of this method")
+    kinds = np.random.default_rng(0).integers(0, 7, N)
+    found = method.select(pool(embeddings=pool().embeddings[kinds], quality=np.ones(N)), 7, seed=0)
+    assert len(set(kinds[found.indices].tolist())) == len(found) == 7
+
+
+def test_embeddings_may_lie_in_a_file(method, tmp_path):
+    offered = pool()
+    np.save(tmp_path / "vectors.npy", offered.embeddings)
+    mapped = pool(embeddings=np.load(tmp_path / "vectors.npy", mmap_mode="r"))
+    assert method.select(mapped, 9, seed=0).indices.tolist() == method.select(offered, 9, seed=0).indices.tolist()
+
+
+@pytest.mark.parametrize("name", ["random", "top_k", "longest"])
+def test_picking_from_shards_first_changes_nothing(name):
+    offered, method = full_of_ties(), selector(name)
+    kept = np.sort(
+        np.concatenate(
+            [
+                shard[method.select(shuffled(offered, shard), 8, seed=6).indices]
+                for shard in np.array_split(np.random.default_rng(0).permutation(N), 5)
+            ]
+        )
+    )
+    merged = kept[method.select(shuffled(offered, kept), 8, seed=6).indices]
+    assert merged.tolist() == method.select(offered, 8, seed=6).indices.tolist()
+
+
+def test_a_larger_k_begins_with_the_picks_of_a_smaller(method):
+    by_k = {"gumbel", "qdit", "superfiltering_d", "quality_dpp", "kmeans_stratified", "cluster_top", "mixture"}
+    if method.name in by_k:
+        pytest.skip("what it maximises depends on k, by its own account")
+    small, large = (method.select(pool(), k, seed=0).indices.tolist() for k in (6, 15))
+    assert large[:6] == small
+
+
+def test_what_a_method_reports_can_be_written_down(method):
+    found = method.select(pool(), 9, seed=0)
+    assert orjson.loads(orjson.dumps(found.report)) == found.report
 
 
 def test_what_a_method_reads_it_asks_for(method):
