@@ -34,6 +34,14 @@ def select(
     per: Annotated[str | None, Opt(metavar="FIELD=N", help="At most N for each value of a field.")] = None,
     quality: Annotated[str, Opt(help="The column that says how good an example is.")] = "score",
     param: Annotated[list[str] | None, Opt(metavar="NAME=VALUE", help="Parameter of the method.")] = None,
+    embedding: Annotated[
+        str | None,
+        Opt(help="Vectors to compare by: an imported name, a sentence-transformers folder, or 'projection'."),
+    ] = None,
+    tags: Annotated[str, Opt(help="Labels for mig: 'clusters', 'clusters:N', or a field of the records.")] = "clusters",
+    against: Annotated[
+        list[str] | None, Opt(metavar="FILE", help="Evaluation file; overlap with it is counted. May be repeated.")
+    ] = None,
     as_: Annotated[str | None, Opt("--as", help="messages, alpaca or sharegpt.")] = None,
     seed: Annotated[int, Opt(help="Names every draw.")] = 0,
     duplicates: Annotated[str, Opt(help="keep-first or keep-all.")] = "keep-first",
@@ -47,10 +55,11 @@ def select(
 
     amount = {"k": k, "fraction": fraction, "threshold": threshold, "max_tokens": max_tokens}
     chosen = {"method": method, "parameters": parameters(param), "quality": quality, "per": quota(per) or {}} | amount
+    chosen |= {"embedding": embedding, "tags": tags}
     values = {"select": chosen, "store": str(store), "out": out, "as": as_, "seed": seed, "duplicates": duplicates}
     config = configs.check(configs.PickConfig, values)
     with watching() as watcher:
-        receipt = pick(config, watcher)
+        receipt = pick(config, watcher, against=against or ())
     if json:
         as_json(receipt)
         return

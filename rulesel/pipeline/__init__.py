@@ -17,10 +17,11 @@ from rulesel.corpus import Corpus, check_output
 from rulesel.pipeline.chain import Chain, named_rules
 from rulesel.pipeline.lending import check_prices
 from rulesel.pipeline.outputs import fate_of, replacing, write_tables
+from rulesel.pipeline.picking import picked
 from rulesel.pipeline.planning import approve, plan_chain
 from rulesel.pipeline.reading import open_source, read_corpus
 from rulesel.pipeline.watch import Progress, Watcher
-from rulesel.receipt import Rated, Scored, selection_of
+from rulesel.receipt import Rated, Scored
 from rulesel.records import RuleSet, Selection
 from rulesel.rules.choice import RuleChoice
 from rulesel.store import CorpusRecord, Store
@@ -95,7 +96,7 @@ def run(config: RunConfig, watcher: Watcher | None = None) -> Outcome:
     path = None if config.corpus.path == "-" else Path(config.corpus.path)
     check_output(Path(config.out), source.format, config.as_, shape=source.shape, corpus=path)
     with _scores(config, source, watcher) as (store, chain, scores):
-        selection = selection_of(store, config.select, config.seed, scores.corpus, scores.scored)
+        selection = picked(store, config.select, config.seed, scores.corpus, scores.scored, watcher)
         return _write(store, config, chain, scores, selection)
 
 

@@ -208,14 +208,10 @@ def import_embedding(store: Store, path: Path, *, name: str = "embedding", id_fi
     known = contents >= 0
     n = int(store.db.one("SELECT max(content) + 1 FROM contents"))
     identity = digest(["imported/1", name, sha256_of([path]), corpus.sha256])
-    folder = store.path.with_name(store.path.name + ".features")
-    folder.mkdir(exist_ok=True)
-    place = folder / f"{identity}.npy"
-    table = np.lib.format.open_memmap(place, mode="w+", dtype=np.float32, shape=(n, vectors.shape[1]))
-    table[:] = np.nan
+    table = store.features.table(identity, n, vectors.shape[1])
     table[contents[known]] = vectors[known]
     table.flush()
-    store.columns.register_feature(name, identity, place.name, n, vectors.shape[1], {"file": path.name})
+    store.features.register(name, identity, {"file": path.name})
     return Imported(int(known.sum()), None, unknown, f"{vectors.shape[1]} dimensions as {name!r}")
 
 

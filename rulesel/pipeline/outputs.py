@@ -58,7 +58,8 @@ def fate_of(found: Scored, selection: Selection) -> Fate:
     key[picked] = selection.keys
     score[found.pool] = found.scores
     failed = np.zeros(n, dtype=bool)
-    failed[found.pool] = np.isnan(found.scores)
+    failed[found.pool] = np.isnan(found.scores) & (selection.report["without_score"] > 0)
+    failed[picked] = False
     place = np.zeros(n, dtype=np.int64)
     scored = np.flatnonzero(~np.isnan(score))
     place[scored[np.argsort(-score[scored], kind="stable")]] = np.arange(1, len(scored) + 1)
@@ -124,7 +125,7 @@ def reasons(fate: Fate, found: Scored, names: Sequence[str], rows: slice) -> lis
             told.append(_lost(found, names, position))
         else:
             standing = f"rank {rank}: " if rank else "not selected: "
-            standing += f"score {score:.3f}, place {place} of {n_scored}"
+            standing += "no score" if np.isnan(score) else f"score {score:.3f}, place {place} of {n_scored}"
             if names:
                 high, low = best[i], worst[i]
                 standing += f"; highest {names[high]} {values[i, high]:.2f}, lowest {names[low]} {values[i, low]:.2f}"

@@ -13,7 +13,7 @@ from rulesel.config import PickConfig
 from rulesel.corpus import field_values
 from rulesel.errors import CorpusError, UsageError
 from rulesel.pipeline.auditing import Derived, audit_run, corpus_of, derive_choice, joined
-from rulesel.receipt import Scored, from_column, scored, selection_of, source_of
+from rulesel.receipt import Scored, features_of, from_column, scored, selection_of, source_of
 from rulesel.receipt.document import digest_of_ids
 from rulesel.records import Float64, Int64, Selection, Status
 from rulesel.reporting.run import Run
@@ -82,7 +82,7 @@ def report(receipt: dict[str, Any], store: Store, *, flaws: Mapping[int, str | N
     else:
         config = PickConfig.model_validate(receipt["config"])
         found = from_column(store, config, corpus)
-    selection = selection_of(store, config.select, config.seed, corpus, found)
+    selection = selection_of(store, config.select, config.seed, corpus, found, features=features_of(receipt))
     rows = found.rows.row[found.pool]
     ids = store.corpora.ids(corpus.corpus, rows)
     if digest_of_ids([ids[i] for i in selection.indices.tolist()]) != receipt["selection"]["sha256"]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,22 @@ from rulesel import receipt as receipts
 from rulesel.config import PickConfig
 from rulesel.corpus import check_output
 from rulesel.errors import UsageError
+from rulesel.pipeline.featuring import overlap
 from rulesel.pipeline.outputs import fate_of, replacing, write_tables
+from rulesel.pipeline.picking import picked
 from rulesel.pipeline.watch import Watcher
-from rulesel.store import Store
+from rulesel.records import Int64, Selection
+from rulesel.store import CorpusRecord, Store
 
 
-def select(config: PickConfig, watcher: Watcher | None = None) -> dict[str, Any]:
+def select(config: PickConfig, watcher: Watcher | None = None, *, against: Sequence[str] = ()) -> dict[str, Any]:
     """Pick from the current corpus of a store by one of its columns; returns the receipt.
+
+    Args:
+        config: what to pick, and where to write it.
+        watcher: told what happens.
+        against: evaluation files; how many examples, and how many picks, share runs of 13 words with them is said and
+            kept in the receipt, and the share of every example in the column `overlap`.
 
     Raises:
         UsageError: the store holds no corpus, no such column, or the output cannot be written.
@@ -34,7 +45,11 @@ def select(config: PickConfig, watcher: Watcher | None = None) -> dict[str, Any]
         source = receipts.source_of(corpus)
         check_output(out, source.format, config.as_, shape=corpus.shape, corpus=Path(corpus.path))
         found = receipts.from_column(store, config, corpus)
-        selection = receipts.selection_of(store, config.select, config.seed, corpus, found)
+        selection = picked(store, config.select, config.seed, corpus, found, watcher)
+        if against:
+            contents = found.rows.content[found.pool[selection.indices]]
+            seen = _contamination(store, against, corpus, contents, watcher)
+            selection = replace(selection, report=selection.report | {"overlap": seen})
         rows = found.rows.row[found.pool[selection.indices]]
         sha256 = receipts.write_records(out, store, config.as_, corpus, rows)
         fate = fate_of(found, selection)
@@ -52,7 +67,25 @@ def select(config: PickConfig, watcher: Watcher | None = None) -> dict[str, Any]
         )
     with replacing(out.with_name(out.name + ".receipt.json")) as file:
         file.write(orjson.dumps(receipt, option=orjson.OPT_INDENT_2) + b"\n")
-    unscored = int(np.isnan(found.scores).sum())
-    if unscored:
-        watcher.say(f"{unscored:,} examples have no {config.select.quality!r} and cannot be selected")
+    _tell(config, selection, watcher)
     return receipt
+
+
+def _contamination(
+    store: Store, against: Sequence[str], corpus: CorpusRecord, picked: Int64, watcher: Watcher
+) -> dict[str, Any]:
+    """How many examples, and how many picks, share runs of words with evaluation files."""
+    share, contents = overlap(store, against, corpus, watcher)
+    touched = contents[np.nan_to_num(share) > 0]
+    n = int(np.isin(picked, touched).sum())
+    names = ", ".join(Path(path).name for path in against)
+    watcher.say(f"overlap with {names}: {len(touched):,} of {len(contents):,} texts share a run of words, {n:,} picked")
+    return {"against": [Path(path).name for path in against], "texts": len(touched), "picked": n}
+
+
+def _tell(config: PickConfig, selection: Selection, watcher: Watcher) -> None:
+    report, method = selection.report, config.select.method
+    if report["without_score"]:
+        watcher.say(f"{report['without_score']:,} examples have no {config.select.quality!r} and cannot be selected")
+    if report.get("shortfall"):
+        watcher.say(f"{method}: {report['shortfall']:,} rows fewer than asked for; its report in the receipt says more")

@@ -12,11 +12,11 @@ from rulesel.receipt.derive import (
     row_ids,
     sample_of,
     scored,
-    selection_of,
     source_of,
     write_records,
 )
 from rulesel.receipt.document import as_json, column_receipt, packages, receipt_of
+from rulesel.receipt.offering import features_of, selection_of
 from rulesel.receipt.verify import Check, verify
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "choice_of",
     "column_receipt",
     "evidence_of",
+    "features_of",
     "from_column",
     "packages",
     "pool_of",

@@ -11,20 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from rulesel.algorithms.keyed import uniform
-from rulesel.config import PickConfig, ScoreConfig, SelectConfig
-from rulesel.corpus import SourceInfo, field_values, write_selection
+from rulesel.config import PickConfig, ScoreConfig
+from rulesel.corpus import SourceInfo, write_selection
 from rulesel.corpus.convert import Shape
 from rulesel.corpus.raw import Format
-from rulesel.errors import RuleselError, UsageError
-from rulesel.records import Float32, Float64, Int64, RuleSet, Selection, UInt8
+from rulesel.errors import RuleselError
+from rulesel.records import Float32, Float64, Int64, RuleSet, UInt8
 from rulesel.rules.choice import RuleChoice
 from rulesel.rules.choose import choose_rules
 from rulesel.rules.worth import retest_reliability
-from rulesel.selection import Pool, choose
 from rulesel.store import CorpusRecord, Rows, Store
-
-CHARACTERS_PER_TOKEN = 4
-"""For --max-tokens: an estimate, and called one wherever it is shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,51 +173,19 @@ def scored(
 
 
 def from_column(store: Store, config: PickConfig, corpus: CorpusRecord) -> Scored:
-    """The pool with a column of the store as its score, turned so that higher is better."""
+    """The pool with a column of the store as its score, turned so that higher is better.
+
+    A method that does not look at quality does without the column.
+    """
     rows = store.corpora.rows(corpus.corpus)
     pool = pool_of(rows, config.duplicates)
-    if not store.columns.names():
+    if config.select.quality not in store.columns.names() and not config.select.needs_quality:
         values, direction = np.full(len(pool), np.nan), "higher"
     else:
         values, direction = store.columns.read(config.select.quality, rows.content[pool])
     none = np.empty((len(pool), 0))
     scores = values if direction == "higher" else -values
     return Scored(rows, pool, [], none.astype(np.float32), none.astype(np.uint8), scores)
-
-
-def selection_of(store: Store, select: SelectConfig, seed: int, corpus: CorpusRecord, found: Scored) -> Selection:
-    """The rows picked, as positions in `found.pool`."""
-    contents = found.rows.content[found.pool]
-    lengths = store.corpora.lengths(contents)
-    offered = Pool(
-        n=len(found.pool),
-        ids=row_ids(found.rows)[found.pool],
-        quality=found.scores,
-        columns={"length": lengths.astype(np.float64)},
-        token_counts=-(-lengths // CHARACTERS_PER_TOKEN),
-    )
-    k = select.k if select.fraction is None else max(1, round(select.fraction * len(found.pool)))
-    groups, per_group = None, None
-    for field, per_group in select.per.items():  # noqa: B007 - at most one
-        groups = field_values(
-            store.corpora.records(corpus.corpus, found.rows.row[found.pool]),
-            source_of(corpus).format,
-            corpus.header,
-            field,
-        )
-    try:
-        return choose(
-            select.selector,
-            offered,
-            k=k,
-            max_tokens=select.max_tokens,
-            threshold=select.threshold,
-            groups=groups,
-            per_group=per_group,
-            seed=seed,
-        )
-    except ValueError as error:
-        raise UsageError(f"{select.method}: {error}") from error
 
 
 def source_of(corpus: CorpusRecord) -> SourceInfo:

@@ -72,7 +72,7 @@ def _common(
 ) -> dict[str, Any]:
     ids = store.corpora.ids(corpus.corpus, found.rows.row[found.pool[selection.indices]])
     skipped = corpus.n_records - corpus.n_examples
-    unscored = int(np.isnan(found.scores).sum())
+    unscored = int(selection.report["without_score"])
     common: dict[str, Any] = as_json(
         {
             "receipt": 1,

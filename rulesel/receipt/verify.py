@@ -19,10 +19,10 @@ from rulesel.receipt.derive import (
     rated,
     sample_of,
     scored,
-    selection_of,
     write_records,
 )
 from rulesel.receipt.document import digest_of_ids
+from rulesel.receipt.offering import features_of, selection_of
 from rulesel.records import Int64
 from rulesel.store import CorpusRecord, Store
 
@@ -62,7 +62,7 @@ def verify(receipt: dict[str, Any], store: Store, folder: Path) -> list[Check]:
     else:
         config = PickConfig.model_validate(receipt["config"])
         found = from_column(store, config, corpus)
-    selection = selection_of(store, config.select, config.seed, corpus, found)
+    selection = selection_of(store, config.select, config.seed, corpus, found, features=features_of(receipt))
     rows = found.rows.row[found.pool[selection.indices]]
     ids = store.corpora.ids(corpus.corpus, rows)
     checks.append(Check("rows", digest_of_ids(ids) == receipt["selection"]["sha256"], f"{len(ids):,} ids in order"))

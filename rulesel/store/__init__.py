@@ -9,6 +9,7 @@ from rulesel.store.calls import Calls
 from rulesel.store.columns import Columns
 from rulesel.store.corpora import Corpora, CorpusRecord, Rows
 from rulesel.store.database import Database
+from rulesel.store.features import Features
 from rulesel.store.ratings import Cells, RatingTable
 from rulesel.store.rules import RuleTable
 from rulesel.store.selections import SelectionTable
@@ -29,6 +30,7 @@ class Store:
         self.rules = RuleTable(self.db)
         self.ratings = RatingTable(self.db)
         self.columns = Columns(self.db)
+        self.features = Features(self.db)
         self.calls = Calls(self.db)
         self.selections = SelectionTable(self.db)
 

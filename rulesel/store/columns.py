@@ -155,25 +155,3 @@ class Columns:
                 list(kinds),
             )
         )
-
-    def register_feature(
-        self, name: str, identity: str, path: str, n: int, dimension: int, provenance: dict[str, Any]
-    ) -> None:
-        """Record a file of vectors beside the store; one of the same identity is replaced."""
-        self._db.con.execute("DELETE FROM features WHERE id = ?", [identity])
-        self._db.con.execute(
-            "INSERT INTO features VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [identity, name, path, n, dimension, json.dumps(provenance), now()],
-        )
-
-    def feature(self, name: str) -> str:
-        """File name, beside the store, of the newest feature of that name.
-
-        Raises:
-            UnknownName: there is no such feature.
-        """
-        found = self._db.one("SELECT path FROM features WHERE name = ? ORDER BY made_at DESC LIMIT 1", name)
-        if found is None:
-            known = [one for (one,) in self._db.rows("SELECT DISTINCT name FROM features")]
-            raise UnknownName("feature", name, known)
-        return str(found)
