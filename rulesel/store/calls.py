@@ -14,13 +14,17 @@ class Calls:
         self._db = db
 
     def add(self, finished: pa.Table) -> None:
-        """Append calls as `Ledger.finished` gives them; those already here are left out."""
+        """Append calls as `Ledger.finished` gives them; those already here are left out.
+
+        A call that is here has its own time, so only the end of the table is looked at.
+        """
         self._db.con.register("finished_calls", finished)
         try:
             with self._db.transaction():
                 self._db.con.execute(
                     "INSERT INTO calls BY NAME SELECT * REPLACE (called AT TIME ZONE 'UTC' AS called) FROM finished_calls "
-                    "WHERE call NOT IN (SELECT call FROM calls)"
+                    "WHERE call NOT IN (SELECT call FROM calls WHERE called >= "
+                    "(SELECT min(called) AT TIME ZONE 'UTC' FROM finished_calls))"
                 )
         finally:
             self._db.con.unregister("finished_calls")
