@@ -201,11 +201,12 @@ class _Sparse:
     """Facility location over a graph: a candidate covers the rows that have it among their neighbours."""
 
     def __init__(self, graph: KnnGraph, baseline: float, mixture: Mixture) -> None:
-        order = np.argsort(graph.indices, kind="stable")
-        self._covers = np.repeat(np.arange(graph.n, dtype=np.int32), np.diff(graph.indptr))[order]
-        self._similarity = graph.similarity[order]
-        self._bounds = np.zeros(graph.n + 1, dtype=np.int64)
-        np.cumsum(np.bincount(graph.indices, minlength=graph.n), out=self._bounds[1:])
+        from scipy.sparse import csr_array
+
+        by_row = csr_array((graph.similarity, graph.indices, graph.indptr), shape=(graph.n, graph.n))
+        by_candidate = by_row.tocsc()
+        self._covers, self._similarity = by_candidate.indices, by_candidate.data
+        self._bounds = by_candidate.indptr.astype(np.int64)
         self._covered = np.full(graph.n, baseline, dtype=np.float32)
         self._mixture = mixture
 

@@ -7,7 +7,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.stats import hypergeom
 
@@ -71,7 +71,7 @@ def test_fitting_a_curve_of_vocd_gives_its_d_back():
         assert fitted_d(d / SIZES * (np.sqrt(1 + 2 * SIZES / d) - 1)) == pytest.approx(d, rel=1e-4)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 10**6), length=st.integers(1, 90), size=st.integers(1, 60))
 def test_the_expected_ttr_is_hypergeometric(seed, length, size):
     tokens = text_of(seed, length, 25)
@@ -118,7 +118,7 @@ def slow_mtld(tokens):
     return (one_way(tokens) + one_way(tokens[::-1])) / 2
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=60))
 def test_mtld_is_its_definition_and_the_same_backwards(tokens):
     assert mtld(tokens) == pytest.approx(slow_mtld(tokens))
@@ -147,7 +147,7 @@ def test_words_of_many_scripts():
     assert words(" …!? ") == []
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 10**6), neighbors=st.integers(1, 5))
 def test_distances_are_their_definitions(seed, neighbors):
     rows = rows_of(seed)
@@ -164,7 +164,7 @@ def test_distances_are_their_definitions(seed, neighbors):
     assert facility_location(rows, reference) == pytest.approx(covered, rel=1e-5, abs=1e-5)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 10**6))
 def test_spectral_measures_are_the_same_from_either_gram_matrix(seed):
     rows = rows_of(seed)

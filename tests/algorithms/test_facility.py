@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rulesel.algorithms.coverage import ceiling, coverage, facility_value
@@ -102,7 +102,7 @@ def random_kernel(seed):
     return grid.astype(rng.choice([np.float32, np.float64]))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     seed=st.integers(0, 10**6),
     k=st.integers(0, 12),
@@ -301,7 +301,7 @@ def test_the_first_picks_do_not_depend_on_how_many_follow():
         assert (facility_location(source, k).indices == whole.indices[:k]).all()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 10**6), m=st.integers(1, 12))
 def test_a_graph_is_a_kernel_that_is_minus_infinity_where_there_is_no_edge(seed, m):
     rows = rows_of(seed, 40, 3)

@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rulesel.algorithms.greedy import (
@@ -56,7 +56,7 @@ def same(one: Picks, other: Picks) -> bool:
     return bool((one.indices == other.indices).all() and (one.gains == other.gains).all())
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 10**6), k=st.integers(0, 12), batch=st.integers(1, 9), chosen=st.integers(0, 4))
 def test_lazy_and_batched_pick_what_naive_picks_ties_included(seed, k, batch, chosen):
     n = random_cover(seed).n

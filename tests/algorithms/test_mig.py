@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_array
 
@@ -112,7 +112,7 @@ def test_the_linear_gain_touches_a_fresh_label_before_quality_counts():
     assert PUBLISHED.slope(np.zeros(1))[0] == pytest.approx(12.68, abs=0.005)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 10**6), k=st.integers(0, 15), kind=st.sampled_from(["power", "exponential"]))
 def test_naive_lazy_batched_and_the_definition_pick_alike_for_both_gains(seed, k, kind):
     tags, quality, vectors = labelled(seed)
@@ -138,7 +138,7 @@ def test_naive_lazy_batched_and_the_definition_pick_alike_for_both_gains(seed, k
             assert picks.indices.tolist() == want
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 10**6), norm=st.booleans(), weight=st.sampled_from([0.0, 0.5, 1.0, 2.0]))
 def test_published_picks_are_those_of_the_released_sampler(seed, norm, weight):
     tags, quality, vectors = labelled(seed, n=30, labels=9, repeats=True)
@@ -176,7 +176,7 @@ def test_exact_greedy_keeps_its_bound_and_beats_linear_on_the_whole():
     assert lost > 0
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 10**6))
 def test_information_is_submodular(seed):
     tags, quality, vectors = labelled(seed, n=12, labels=6)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rulesel.algorithms import inverted_lists
@@ -82,7 +82,7 @@ def brute(unit, m):
     return np.take_along_axis(cosines, order, axis=1)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 10**6), m=st.integers(1, 70))
 def test_the_exact_graph_is_the_one_of_brute_force(seed, m):
     unit = unit_rows(rows_of(seed))
