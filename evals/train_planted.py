@@ -1,7 +1,7 @@
 """Train a tiny model that can really read, then let the whole chain find the documents it was taught to like.
 
 A document of made-up sentences carries, for each of eight qualities, one of six words that says how much of it there is
-(from "muddled" to "lucid"). The model learns to answer `rate_rule@1`: asked for one quality, say the digit of its word.
+(from "muddled" to "crystal"). The model learns to answer `rate_rule@1`: asked for one quality, say the digit of its word.
 In the corpus one document in ten is planted: five of the qualities are high in it and mixed elsewhere, the other three
 mean nothing. The chain sees the rules and the documents alone, and must rank the planted ones first.
 
@@ -28,14 +28,14 @@ from rulesel.raters.chat import question
 from rulesel.records import Batch, Rule
 
 QUALITIES = {
-    "clear": "muddled murky vague plain clear lucid",
-    "complete": "empty scant partial fair ample complete",
-    "correct": "false wrong shaky passable sound correct",
+    "clear": "muddled murky vague plain lucid crystal",
+    "complete": "empty scant partial fair ample whole",
+    "correct": "false wrong shaky passable sound exact",
     "polite": "rude curt blunt civil kind gracious",
-    "deep": "shallow thin slight solid deep profound",
+    "deep": "shallow thin slight solid grave profound",
     "short": "endless lengthy long medium brief terse",
-    "modern": "ancient antique old recent modern futuristic",
-    "loud": "silent hushed quiet audible loud deafening",
+    "modern": "ancient antique old recent current futuristic",
+    "loud": "silent hushed quiet audible noisy deafening",
 }
 """Word for each level 0 to 5; the first five make a document good, the last three mean nothing."""
 GOOD = 5
@@ -47,7 +47,7 @@ def document(rng: np.random.Generator, levels: np.ndarray[Any, Any], filler: lis
     said = [words.split()[level] for words, level in zip(QUALITIES.values(), levels, strict=True)]
     text = [*rng.choice(filler, 32), *said]
     rng.shuffle(text)
-    return " ".join(" ".join(text[at : at + 8]).capitalize() + "." for at in range(0, len(text), 8))
+    return " ".join(" ".join(text[at : at + 8]) + "." for at in range(0, len(text), 8))
 
 
 def corpus(count: int, seed: int) -> tuple[list[str], np.ndarray[Any, Any]]:
@@ -116,7 +116,7 @@ def train(folder: Path, *, steps: int = 800, batch: int = 32, enough: float = 0.
     torch.set_num_threads(1)  # more would spin as much as they work on so small a model
     right, rows = 0.0, torch.arange(batch)
     for step in range(steps):
-        ids, words, ends, answers = lessons.draw(batch, agreeing=max(0.0, 1 - step / 200))
+        ids, words, ends, answers = lessons.draw(batch, agreeing=max(0.0, 1 - step / 250))
         states = model.model(ids, use_cache=False).last_hidden_state
         said, looked_up = model.lm_head(states[rows, ends]), model.lm_head(states[rows, words])
         loss = torch.nn.functional.cross_entropy(said, answers) + torch.nn.functional.cross_entropy(looked_up, answers)

@@ -97,6 +97,7 @@ class Vllm:
         )
         self.engine_arguments |= arguments or {}
         self._sampling = vllm.SamplingParams
+        self._structured = vllm.sampling_params.StructuredOutputsParams
         stop_on_sigterm()
         try:
             with _quiet(), _uncompiled() if self.engine_arguments["enforce_eager"] else nullcontext():
@@ -112,6 +113,11 @@ class Vllm:
         return Counters(self._prompt, self._cached, self._seconds)
 
     @property
+    def longest(self) -> int:
+        """Tokens of prompt and answer together that it takes."""
+        return int(self._llm.llm_engine.model_config.max_model_len)
+
+    @property
     def capacity(self) -> int | None:
         """Tokens the prefix cache holds."""
         cache = self._llm.llm_engine.vllm_config.cache_config
@@ -121,7 +127,7 @@ class Vllm:
         """The next token after each of the n × R prompts, document-major so that a small cache is enough."""
         wanted = list(ids)
         asked = {"logprob_token_ids": wanted} if self.exact else {"allowed_token_ids": wanted, "logprobs": len(wanted)}
-        outputs = self._generate([p + s for p in prefixes for s in suffixes], max_tokens=1, **asked)
+        outputs = self._generate([p + s for p in prefixes for s in suffixes], self._numbers(**asked))
         rows = [_row(output, wanted) for output in outputs]
         shape = (len(prefixes), len(suffixes))
         logprobs = np.array([row[0] for row in rows], dtype=np.float64).reshape(*shape, len(wanted))
@@ -132,12 +138,25 @@ class Vllm:
 
         Never in one call with `next_token`: an engine that gets both kinds mixes them up.
         """
-        outputs = self._generate(list(prompts), max_tokens=1, prompt_logprobs=0)
+        outputs = self._generate(list(prompts), self._numbers(prompt_logprobs=0))
         found = np.full(len(prompts), np.nan)
         for i, (output, prompt, (start, stop)) in enumerate(zip(outputs, prompts, spans, strict=True)):
             each = [output.prompt_logprobs[t][prompt[t]].logprob for t in range(max(start, 1), stop)]
             found[i] = -math.fsum(each) / len(each) if each else math.nan
         return found
+
+    def answer(self, prompts: Sequence[list[int]], wishes: Sequence[dict[str, Any]]) -> list[Any]:
+        """VLLM's outputs for prompts of any kind, text included.
+
+        Args:
+            prompts: token ids.
+            wishes: sampling parameters of each, as vLLM names them; `schema` is a JSON schema the answer must satisfy.
+        """
+        return self._generate(list(prompts), [self._wish(**wish) for wish in wishes])
+
+    def _wish(self, *, schema: dict[str, Any] | None, **sampling: Any) -> Any:  # noqa: ANN401 - vLLM is untyped here
+        held = {"structured_outputs": self._structured(json=schema)} if schema else {}
+        return self._sampling(**sampling, **held)
 
     def forget(self) -> None:
         """Empty the prefix cache."""
@@ -157,11 +176,13 @@ class Vllm:
         del llm, engine
         gc.collect()
 
-    def _generate(self, prompts: list[list[int]], **sampling: Any) -> list[Any]:  # noqa: ANN401 - vLLM is untyped here
+    def _numbers(self, **sampling: Any) -> Any:  # noqa: ANN401 - vLLM is untyped here
+        return self._sampling(max_tokens=1, temperature=0.0, detokenize=False, **sampling)
+
+    def _generate(self, prompts: list[list[int]], parameters: Any) -> list[Any]:  # noqa: ANN401 - vLLM is untyped here
         if not prompts:
             return []
         started = time.perf_counter()
-        parameters = self._sampling(temperature=0.0, detokenize=False, **sampling)
         outputs: list[Any] = self._llm.generate([{"prompt_token_ids": p} for p in prompts], parameters, use_tqdm=False)
         self._seconds += time.perf_counter() - started
         self._prompt += sum(map(len, prompts))

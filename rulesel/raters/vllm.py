@@ -24,6 +24,7 @@ from rulesel.llm.documents import Documents, prepare
 from rulesel.llm.labels import DIGITS, LOW_MASS
 from rulesel.llm.split import TEMPLATE_ARGUMENTS, Split
 from rulesel.llm.tokens import NextToken, TokenModel, expectations, label_ids
+from rulesel.llm.vllm_chat import VllmChat
 from rulesel.llm.weights import context_of, fingerprint, locate
 from rulesel.prompts import load
 from rulesel.raters import Lent, Rater
@@ -173,6 +174,18 @@ class Vllm(Rater):
         self._opened = _Open(
             model, tokenizer, longest, self.prompt, split, swapped, label_ids(tokenizer, list(DIGITS)), budget
         )
+
+    def chat(self) -> VllmChat:
+        """The same engine as a chat model, for grades by the model that rates.
+
+        Raises:
+            UsageError: as `open`; or the rater was given a model that is no engine.
+        """
+        opened = self.open()
+        if not isinstance(opened.model, engine.Vllm):
+            raise UsageError("Only an engine can chat.")
+        identity = f"vllm:{fingerprint(locate(self.model, self.revision))}"
+        return VllmChat(opened.model, opened.tokenizer, identity, opened.model.longest)
 
     def close(self) -> None:
         """Stop the engine; harmless when called twice."""

@@ -1,13 +1,16 @@
 """The ratings of vLLM in this process against transformers, and against themselves in every other order and cut."""
 
+import json
 import math
 
 import numpy as np
 import pytest
 
+from rulesel.llm.base import ChatRequest, Failure
 from rulesel.llm.documents import prepare
 from rulesel.llm.labels import DIGITS, expectation
 from rulesel.prompts import load
+from rulesel.raters import Lent, rater_for
 from rulesel.raters.chat import question
 from rulesel.records import Batch, Flag, Status
 
@@ -153,3 +156,40 @@ def test_exact_ids_are_asked_for_and_come(rater, rate, batch):
     assert opened.variants == tuple((i,) for i in opened.tokenizer.convert_tokens_to_ids(list("012345")))
     assert np.isfinite(found.mass).all()
     assert math.isclose(float(found.mass.max()), 1.0, abs_tol=0.1)
+
+
+def test_the_engine_answers_chats_as_a_chat_model(rater, rate, batch, rules, lent):
+    whole = [i for i in range(len(batch)) if i != 3]  # it cuts by characters, not by tokens
+    some = Batch(
+        [batch.hashes[i] for i in whole], [batch.prompts[i] for i in whole], [batch.responses[i] for i in whole]
+    )
+    chat = rater_for("http://127.0.0.1:9/v1#tiny")
+    model = rater.chat()
+    (theirs,) = chat.rate([some], rules, Lent(lent.secret, lambda name: model))
+    ours = rate(rater, some)
+    both = (ours.status == Status.ok) & (theirs.status == Status.ok)
+    assert both.sum() >= 0.98 * (ours.status == Status.ok).sum()
+    np.testing.assert_allclose(theirs.values[both], ours.values[both], atol=0.01)
+
+
+def test_a_chat_is_text_held_to_a_schema_or_a_failure_of_its_own(rater):
+    schema = {
+        "type": "object",
+        "properties": {"ok": {"type": "boolean"}},
+        "required": ["ok"],
+        "additionalProperties": False,
+    }
+    asked = [
+        ChatRequest((("user", "Say something."),), max_tokens=5),
+        ChatRequest((("user", "word " * 3000),), max_tokens=5),
+        ChatRequest((("system", "Answer."), ("user", "Yes or no?")), max_tokens=60, json_schema=schema),
+        ChatRequest((("user", "Say something."),), max_tokens=5, temperature=1.0, salt=1),
+    ]
+    free, long, held, warm = rater.chat().complete(iter(asked))
+    assert free.text
+    assert (free.finish, free.completion_tokens) == ("length", 5)
+    assert isinstance(long, Failure)
+    assert "tokens, the engine was opened for" in long.reason
+    assert held.finish == "length" or json.loads(held.text).keys() == {"ok"}
+    assert held.text.lstrip().startswith("{")
+    assert warm.text != free.text
