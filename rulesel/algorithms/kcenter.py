@@ -31,6 +31,9 @@ CELLS = 2**23
 GROUP = 64
 """Fewest rows of a product, and the step in which progress is counted: smaller products waste the processor."""
 
+TOGETHER = 32
+"""Rows settled in float64 at once, the farthest of a batch."""
+
 
 def kcenter(
     X: npt.NDArray[np.floating],
@@ -239,6 +242,8 @@ class _Search:
             return None
         if len(tied) > 1:
             tied = tied[np.argsort(rows[tied])]
+            if (self.known_to[rows[tied]] < self.count - GROUP).any():  # one product for those that will be in doubt
+                self._settle(rows[np.argpartition(bound, -min(TOGETHER, len(bound)))[-TOGETHER:]])
             tied = tied[_ranked(self._settle(rows[tied]), self.space.noise)[passed:]]
         return int(tied[0])
 
