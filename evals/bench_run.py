@@ -79,16 +79,20 @@ def one(n: int) -> None:
             "out": str(root / "out.jsonl"),
         }
         clock = Clock()
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        before = used.ru_utime + used.ru_stime
         began = time.perf_counter()
         run(check(RunConfig, values), clock)
         seconds = time.perf_counter() - began
         clock.end()
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        cpu = used.ru_utime + used.ru_stime - before
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         store = (root / "corpus.jsonl.duckdb").stat().st_size / 1e6
         corpus = (root / "corpus.jsonl").stat().st_size / 1e6
         stages = ", ".join(f"{stage} {spent:.1f}" for stage, spent in clock.stages.items())
         print(
-            f"{n:>9,} examples  {seconds:7.1f} s  {n / seconds:8,.0f} examples/s  {1e6 * seconds / n:6.1f} us/example  "
+            f"{n:>9,} examples  {seconds:7.1f} s  {n / seconds:8,.0f} examples/s  {cpu:6.1f} CPU s, {1e6 * cpu / n:.0f} us/example  "
             f"peak {peak:.2f} GiB  corpus {corpus:.0f} MB  store {store:.0f} MB  ({stages})",
             flush=True,
         )
