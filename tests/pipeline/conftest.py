@@ -5,6 +5,7 @@ import json
 import random
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -125,3 +126,9 @@ def model_config(planted, tmp_path):
         return check(RunConfig, merged(values, over))
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def _one_secret(monkeypatch):
+    """Every store of these tests draws the same secret, so that a fake model says the same each time."""
+    monkeypatch.setattr("rulesel.store.database.secrets", SimpleNamespace(token_hex=lambda n: "5a" * n))
