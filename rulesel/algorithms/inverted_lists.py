@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from rulesel.algorithms.given import Progress
 from rulesel.algorithms.neighbors import BASE, KnnGraph, Rows, as_graph, checked_neighbors, exact_knn, nearest
 
 EXACT = 50_000
@@ -47,7 +48,13 @@ class Lists:
 
 
 def knn_graph(
-    unit: Rows, neighbors: int, *, seed: int = 0, min_recall: float = 0.95, max_pairs: float | None = None
+    unit: Rows,
+    neighbors: int,
+    *,
+    seed: int = 0,
+    min_recall: float = 0.95,
+    max_pairs: float | None = None,
+    progress: Progress | None = None,
 ) -> KnnGraph:
     """The most similar rows of each row: exact for up to 50 000 rows, else through inverted lists at a given recall.
 
@@ -57,6 +64,7 @@ def knn_graph(
         seed: of the sample and the centroids.
         min_recall: share of the true neighbours that has to be found, in (0, 1]; 1 compares all pairs.
         max_pairs: refuse, before the work, to compare more pairs of rows than this (2 d flops each).
+        progress: told (rows done, n) now and then.
 
     Returns:
         The graph; its `recall` is measured on 1000 random rows, ties within 1e-6 counted as found.
@@ -69,7 +77,7 @@ def knn_graph(
     n, m = len(unit), checked_neighbors(neighbors, len(unit))
     if n <= EXACT or min_recall == 1:
         _refuse(n * n, max_pairs, n, min_recall)
-        return exact_knn(unit, m)
+        return exact_knn(unit, neighbors, progress=progress)
     rng = np.random.default_rng(seed)
     lists = build_lists(unit, 4 * math.isqrt(n), rng)
     sample = np.sort(rng.choice(n, size=SAMPLE, replace=False))
@@ -78,8 +86,8 @@ def knn_graph(
     pairs = lists.pairs(probes)
     _refuse(min(pairs, n * n), max_pairs, n, min_recall)
     if 2 * pairs > n * n:
-        return exact_knn(unit, m)
-    indices, similarity = _search(unit, lists, probes, m)
+        return exact_knn(unit, neighbors, progress=progress)
+    indices, similarity = _search(unit, lists, probes, m, progress)
     recall = _recall(similarity[sample], values)
     return as_graph(unit, indices, similarity, recall=recall)
 
@@ -128,12 +136,12 @@ def _probes(lists: Lists, sample: NDArray[np.int64], truth: NDArray[np.int32], m
     return int(np.quantile(needed, min_recall, method="higher")) + 1 if len(needed) else 1
 
 
-def _search(unit: Rows, lists: Lists, probes: int, m: int) -> tuple[NDArray[np.int32], Rows]:
+def _search(unit: Rows, lists: Lists, probes: int, m: int, progress: Progress | None) -> tuple[NDArray[np.int32], Rows]:
     """Fill the table of neighbours list by list."""
     indices = np.empty((len(unit), m), dtype=np.int32)
     similarity = np.empty((len(unit), m), dtype=np.float32)
     ordered = unit[lists.order]
-    spans = [slice(a, b) for a, b in zip(lists.bounds[:-1], lists.bounds[1:], strict=True)]
+    spans = [slice(a, b) for a, b in zip(lists.bounds[:-1].tolist(), lists.bounds[1:].tolist(), strict=True)]
     sizes = np.diff(lists.bounds)
     for number, span in enumerate(spans):
         enough = max(probes, int(np.searchsorted(np.cumsum(sizes[lists.search[number]]), m)) + 1)
@@ -143,6 +151,8 @@ def _search(unit: Rows, lists: Lists, probes: int, m: int) -> tuple[NDArray[np.i
         own = rows[: span.stop - span.start]
         found, similarity[own] = nearest(base[: len(own)], base, m, own=np.arange(len(own)))
         indices[own] = rows[found]
+        if progress is not None:
+            progress(span.stop, len(unit))
     return indices, similarity
 
 

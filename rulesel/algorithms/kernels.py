@@ -95,29 +95,33 @@ def embedding_kernel(
         return _among(lambda rows: unit[rows] @ unit.T, unit, covered)
     check_rows(embeddings)
     points = embeddings.astype(np.float64)
-    points -= points.mean(axis=0)
+    points -= points.sum(axis=0) / max(1, len(points))
     n, dimensions = points.shape
     if similarity == "published":
         return _among(lambda rows: np.exp(_distances(points, rows) / -dimensions), points, n)
     sigma = neighbor_bandwidth(points) if bandwidth is None else bandwidth
-    if not sigma > 0:
-        raise ValueError(f"The bandwidth of rbf must be positive, got {sigma}; most rows may be equal.")
+    if not 0 < sigma < np.inf:
+        raise ValueError(f"The bandwidth of rbf must be positive and finite, got {sigma}.")
     narrow = -1 / (2 * sigma**2)
     return _among(lambda rows: np.exp(narrow * _distances(points, rows) ** 2), points, n)
 
 
 def neighbor_bandwidth(points: NDArray[Any]) -> float:
-    """Median Euclidean distance to the tenth nearest other row, over at most 1000 evenly spaced rows; 0 for one row."""
+    """Median Euclidean distance to the tenth nearest other row, over at most 1000 evenly spaced rows.
+
+    Rows with ten copies are left out of the median; 1 where no row is left.
+    """
     n = len(points)
-    if n < 2:
-        return 0.0
-    sample = np.unique(np.linspace(0, n - 1, min(n, BANDWIDTH_SAMPLE)).astype(np.int64))
+    sample = np.unique(np.linspace(0, max(0, n - 1), min(n, BANDWIDTH_SAMPLE)).astype(np.int64))
     tenth = min(BANDWIDTH_NEIGHBOR, n - 1)
     found = [
         np.partition(_distances(points, part), tenth, axis=1)[:, tenth]
         for part in np.array_split(sample, max(1, len(sample) * n >> 24))
+        if tenth > 0
     ]
-    return float(np.median(np.concatenate(found)))
+    apart = np.concatenate([np.empty(0), *found])
+    apart = apart[apart > 0]
+    return float(np.median(apart)) if len(apart) else 1.0
 
 
 def _distances(points: NDArray[Any], rows: IntArray) -> NDArray[Any]:

@@ -12,6 +12,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from rulesel.algorithms.given import Progress
+
 Zero = Literal["error", "isolate"]
 Rows = NDArray[np.float32]
 
@@ -140,12 +142,13 @@ def highest_cosines(queries: Rows, base: Rows) -> Rows:
     return np.minimum(highest, 1)
 
 
-def exact_knn(unit: Rows, neighbors: int) -> KnnGraph:
+def exact_knn(unit: Rows, neighbors: int, *, progress: Progress | None = None) -> KnnGraph:
     """The `neighbors` most similar rows of each row, itself included: 2 n^2 d flops, 8 * neighbors * n bytes.
 
     Args:
         unit: unit (or zero) rows, float32 (n, d), as `unit_rows` gives them.
         neighbors: edges a row, self included; cut to n.
+        progress: told (rows done, n) now and then.
 
     Raises:
         ValueError: neighbors is less than 1.
@@ -156,6 +159,8 @@ def exact_knn(unit: Rows, neighbors: int) -> KnnGraph:
     for start in range(0, n, QUERIES):
         own = np.arange(start, min(start + QUERIES, n))
         indices[own], similarity[own] = nearest(unit[own], unit, m, own=own)
+        if progress is not None:
+            progress(int(own[-1]) + 1, n)
     return as_graph(unit, indices, similarity, recall=1.0)
 
 
@@ -190,7 +195,7 @@ def as_graph(unit: Rows, indices: NDArray[np.int32], similarity: Rows, *, recall
         order = np.lexsort((indices[block], -similarity[block]), axis=-1)
         indices[block] = np.take_along_axis(indices[block], order, axis=1)
         similarity[block] = np.take_along_axis(similarity[block], order, axis=1)
-    similarity[:, 0] = np.einsum("ij,ij->i", unit, unit) > 0
+    similarity[:, :1] = np.einsum("ij,ij->i", unit, unit)[:, None] > 0
     np.clip(similarity, -1, 1, out=similarity)
     indptr = np.arange(n + 1, dtype=np.int64) * m
     return KnnGraph(indptr, indices.reshape(-1), similarity.reshape(-1), recall, first_copies(unit))

@@ -231,8 +231,11 @@ def test_the_rbf_kernel_is_its_formula_with_the_tenth_neighbour_as_bandwidth():
     assert dense(embedding_kernel(rows, "rbf", bandwidth=0.3))[0, 1] == pytest.approx(
         np.exp(-(distances(rows)[0, 1] ** 2) / 0.18)
     )
+    mostly_copies = np.concatenate([np.ones((30, 5)), rows])
+    assert neighbor_bandwidth(mostly_copies) > 0
+    assert neighbor_bandwidth(np.ones((20, 3))) == 1
     with pytest.raises(ValueError, match="bandwidth"):
-        embedding_kernel(np.ones((20, 3)), "rbf")
+        embedding_kernel(rows, "rbf", bandwidth=0)
 
 
 def test_the_cosine_kernel_is_that_of_unit_rows():
@@ -404,3 +407,13 @@ def test_wrong_arguments_are_refused():
 
 def test_integer_kernels_are_read_as_float64():
     assert facility_location(given_kernel(np.array([[4, 1], [1, 3]])), 2).gains.tolist() == [5, 2]
+
+
+@pytest.mark.parametrize("similarity", ["cosine", "rbf", "published"])
+def test_no_rows_one_row_and_two(similarity):
+    for n in range(3):
+        rows = np.eye(3)[:n]
+        assert facility_location(embedding_kernel(rows, similarity), 5).indices.tolist() == list(range(n))
+        assert facility_location(knn_graph(unit_rows(rows), 4), 5).indices.tolist() == list(range(n))
+    assert facility_location(given_kernel(np.zeros((0, 0))), 3).indices.tolist() == []
+    assert facility_location(given_kernel(np.zeros((3, 0))), 2).indices.tolist() == [0, 1]
