@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,8 @@ from rulesel.records import Batch, Flag, UInt8
 
 CHARACTERS_PER_TOKEN = 32
 """A text longer than this many times its budget is cut before it is encoded at all."""
+REQUESTS = 4096
+"""Prompts in one call of the engine: enough to fill it, few enough to hold in memory."""
 CUTS = 6
 """Attempts to find the longest cut that fits."""
 
@@ -56,6 +59,20 @@ def prepare(split: Split, batch: Batch, secret: bytes, *, budget: int, pad: bool
     if pad:
         prefixes = split.padded(values, prefixes)
     return Documents(values, prefixes, flags)
+
+
+def calls(prefixes: Sequence[list[int]], questions: int, capacity: int | None) -> Iterator[slice]:
+    """Runs of documents that one call of the engine takes: few requests, and with a capacity few tokens."""
+    most = max(1, REQUESTS // max(questions, 1))
+    start = tokens = 0
+    for i, ids in enumerate(prefixes):
+        full = capacity is not None and tokens + len(ids) > 0.8 * capacity
+        if i > start and (i - start >= most or full):
+            yield slice(start, i)
+            start, tokens = i, 0
+        tokens += len(ids)
+    if len(prefixes) > start:
+        yield slice(start, len(prefixes))
 
 
 def _cut(

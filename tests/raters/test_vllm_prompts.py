@@ -10,14 +10,14 @@ from hypothesis import strategies as st
 
 from rulesel.errors import ModelError, UsageError
 from rulesel.llm import labels, split
-from rulesel.llm.documents import prepare
+from rulesel.llm.documents import calls, prepare
 from rulesel.llm.fake_tokens import ByteTokenizer, FakeTokenModel
 from rulesel.llm.split import BLOCK, Split
 from rulesel.llm.tokens import NextToken, expectations, label_ids
 from rulesel.prompts import load
 from rulesel.raters import Lent, rater_for
 from rulesel.raters.chat import Chat, question
-from rulesel.raters.vllm import RULE_TOKENS, Vllm, _parts, _question
+from rulesel.raters.vllm import RULE_TOKENS, Vllm, _question
 from rulesel.records import Anchors, Batch, Flag, Rule, Status
 
 PROMPT = load("rate_rule@1")
@@ -308,9 +308,9 @@ def test_calls_of_the_engine_are_bounded():
 
 def test_with_perplexity_a_call_fits_the_cache():
     prefixes = [[0] * 100] * 10
-    assert [s.stop - s.start for s in _parts(prefixes, 3, 500)] == [4, 4, 2]
-    assert [s.stop - s.start for s in _parts(prefixes, 3, 10)] == [1] * 10
-    assert [s.stop - s.start for s in _parts(prefixes, 3, None)] == [10]
+    assert [s.stop - s.start for s in calls(prefixes, 3, 500)] == [4, 4, 2]
+    assert [s.stop - s.start for s in calls(prefixes, 3, 10)] == [1] * 10
+    assert [s.stop - s.start for s in calls(prefixes, 3, None)] == [10]
 
 
 def test_perplexity_reads_the_document_alone():

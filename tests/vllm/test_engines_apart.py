@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from rulesel.errors import ModelError
-from rulesel.llm.vllm import Vllm, fault, version
+from rulesel.llm.vllm import Vllm
+from rulesel.llm.vllm_setup import fault, version
 
 LABELS = [18, 19, 20, 21, 22, 23]
 
