@@ -75,7 +75,7 @@ def _distinct(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def _mean_squared(rows: npt.NDArray[np.float32], base: npt.NDArray[np.float32], neighbors: int, mode: Mode) -> Floats:
-    """Mean squared distance to the nearest neighbours; the search is in float32, the distances are not."""
+    """Mean squared distance to the nearest neighbours, found by products and measured by differences."""
     wanted = min(neighbors + 1, len(base))
     shift = base.mean(axis=0, dtype=np.float64).astype(np.float32) if mode == "published" else np.float32(0)
     near = base - shift
@@ -86,8 +86,8 @@ def _mean_squared(rows: npt.NDArray[np.float32], base: npt.NDArray[np.float32], 
         block = rows[start : start + QUERIES]
         query = np.hstack([block - shift, np.ones((len(block), 1), np.float32)]) if mode == "published" else block
         where, _ = nearest(query, near, wanted, own=np.full(len(block), -1))
-        gap = block[:, None].astype(np.float64) - base[where]
-        square = np.einsum("ijk,ijk->ij", gap, gap)
+        gap = block[:, None] - base[where]  # of near rows, so that float32 loses nothing that matters
+        square = np.einsum("ijk,ijk->ij", gap, gap).astype(np.float64)
         if mode == "corrected":  # a row without direction is not near anything, another such row included
             square += (length[where] == 0) * 1.0 + (np.abs(block).max(axis=1, keepdims=True) == 0)
         square.sort(axis=1)

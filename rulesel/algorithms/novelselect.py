@@ -216,15 +216,14 @@ class _Search:
         best = float(key[rivals].max()) * (1 - TIE)
         return None if best <= outside else int(rivals[key[rivals] >= best][0])
 
-    def _estimate(self, rows: Ints) -> tuple[Floats, Floats | float]:
+    def _estimate(self, rows: Ints) -> tuple[Floats, Floats]:
         """Upper bounds of the sums of a few rows, and how far above the sums they are at most."""
-        if not self.kind.smooth:
-            return self.total(rows), 0.0
         distance = np.maximum(1 - self.features[rows] @ self._single[: self.count].T, np.float32(0))
-        total = self.kind.total(rows, distance, self.chosen)
-        most = self.kind.density[rows] + self.kind.density.max()
-        margin = SLACK * (total + most * self.kind.weight[: self.count].sum())
-        return total + margin, 2 * margin
+        total, off = self.kind.estimate(rows, distance, self.chosen)
+        odd = np.isinf(off)
+        if odd.any():
+            total[odd], off[odd] = self.total(rows[odd]), 0
+        return total + off, 2 * off
 
     def total(self, rows: Ints) -> Floats:
         """Sums of a few rows, in float64."""

@@ -14,7 +14,7 @@ Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
-BINS = 64
+BINS = 32
 """Distances are counted in so many classes a row, which tells the least rank that a new one can have."""
 
 SLACK = 4e-6
@@ -27,9 +27,6 @@ class Published:
     A term u put at rank p pushes those at least as large one rank down, so the sum grows by at most
     u * weight(members + 1): the weights fall, and what is pushed is no smaller than u.
     """
-
-    smooth = True
-    """A small error of the distances is a small error of the sum."""
 
     def __init__(self, features: Singles, density: Floats, weight: Floats) -> None:  # noqa: ARG002
         self.density, self.weight = density, weight
@@ -46,11 +43,19 @@ class Published:
         """At most what the last member adds to the sum of any row."""
         return float(2 * (self.density.max() + self.density[members[-1]]) * self.weight[len(members) - 1])
 
+    def estimate(self, rows: Ints, distance: Singles, members: Ints) -> tuple[Floats, Floats]:
+        """Sums from float32 distances, and how far off they are at most."""
+        term = distance * (self.density[rows][:, None] + self.density[members]).astype(np.float32)
+        term.sort(axis=1)
+        weight = self.weight[: len(members)]
+        total = (term @ weight.astype(np.float32)).astype(np.float64)
+        return total, SLACK * (total + (self.density[rows] + self.density[members].max()) * weight.sum())
+
     def total(self, rows: Ints, distance: Floats, members: Ints) -> Floats:
         """Sum of the weighted terms of each row, given its distances to the members."""
-        term = distance * (self.density[rows][:, None] + self.density[members]).astype(distance.dtype)
+        term = distance * (self.density[rows][:, None] + self.density[members])
         term.sort(axis=1)
-        return np.asarray(term @ self.weight[: len(members)].astype(distance.dtype), dtype=np.float64)
+        return np.asarray(term @ self.weight[: len(members)])
 
     def novelty(self, total: float, members: int) -> float:
         """The authors take the mean."""
@@ -64,9 +69,6 @@ class Corrected:
     d * ((s - least) * weight(p) + least * weight(members + 1)), where `least` is the lowest density of a member: all
     that it pushes down is at least d * least. How many members lie in nearer classes of distance bounds p from below.
     """
-
-    smooth = False
-    """Two members of different density change ranks where their distances cross."""
 
     def __init__(self, features: Singles, density: Floats, weight: Floats) -> None:
         self.density, self.weight = density, weight
@@ -97,10 +99,25 @@ class Corrected:
         """A member near a row can add far more there than elsewhere: no bound is worth having."""
         return np.inf
 
+    def estimate(self, rows: Ints, distance: Singles, members: Ints) -> tuple[Floats, Floats]:  # noqa: ARG002
+        """Sums from float32 distances, and how far off they are at most.
+
+        Two members whose distances cannot be told apart may change places, which changes what each weighs; of three or
+        more in a row the error is given as infinite.
+        """
+        density, weight = self.density[members].astype(np.float32), self.weight[: len(members)]
+        near, column = _sorted(distance)
+        total = ((near * density[column]) @ weight.astype(np.float32)).astype(np.float64)
+        off = SLACK * (total + float(density.max()) * weight.sum())
+        row, rank = np.nonzero(np.diff(near, axis=1) <= 2 * SLACK)
+        swap = (weight[rank] - weight[rank + 1]) * (near[row, rank + 1] + SLACK) * float(np.ptp(density))
+        off += np.bincount(row, swap, minlength=len(near))
+        off[row[1:][(np.diff(row) == 0) & (np.diff(rank) == 1)]] = np.inf
+        return total, off
+
     def total(self, rows: Ints, distance: Floats, members: Ints) -> Floats:  # noqa: ARG002
         """Sum of the weighted terms of each row, given its distances to the members."""
-        term = nearest_first(distance, self.density[members])
-        return np.asarray(term @ self.weight[: len(members)])
+        return np.asarray(nearest_first(distance, self.density[members]) @ self.weight[: len(members)])
 
     def novelty(self, total: float, members: int) -> float:  # noqa: ARG002
         """The sum."""
@@ -119,3 +136,10 @@ def nearest_first(distance: Floats, density: Floats) -> Floats:
     column = packed & last
     packed &= ~last
     return np.asarray(packed.view(np.float64) * density[column])
+
+
+def _sorted(distance: Singles) -> tuple[Singles, Ints]:
+    """Distances of each row by growing size, and their columns: the bits of both in one integer."""
+    packed = distance.view(np.int32).astype(np.int64) << 32 | np.arange(distance.shape[1])
+    packed.sort(axis=1)
+    return (packed >> 32).astype(np.int32).view(np.float32), packed & 0xFFFFFFFF
