@@ -10,18 +10,20 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rulesel.algorithms.bradley_terry import bradley_terry
+    from rulesel.evaluation.diversity import diversity
     from rulesel.records import Selection
     from rulesel.rules.choice import RuleChoice
     from rulesel.rules.choose import choose_rules
     from rulesel.selection._pick import pick
 
-__all__ = ["RuleChoice", "Selection", "bradley_terry", "choose_rules", "pick"]
+__all__ = ["RuleChoice", "Selection", "bradley_terry", "choose_rules", "diversity", "pick"]
 
 _HOMES = {
     "RuleChoice": "rulesel.rules.choice",
     "Selection": "rulesel.records",
     "bradley_terry": "rulesel.algorithms.bradley_terry",
     "choose_rules": "rulesel.rules.choose",
+    "diversity": "rulesel.evaluation.diversity",
     "pick": "rulesel.selection._pick",
 }
 

@@ -21,13 +21,14 @@ app = typer.Typer(
 def main() -> None:
     """Entry point of the `rulesel` command; turns errors into one line and an exit code."""
     from rulesel.cli.catalog import register as add_catalog
+    from rulesel.cli.compare import register as add_compare
     from rulesel.cli.judging import register as add_judging
     from rulesel.cli.reports import register as add_reports
     from rulesel.cli.rules import register as add_rules
     from rulesel.cli.runs import register as add_runs
     from rulesel.cli.stored import register as add_stored
 
-    for add in (add_runs, add_rules, add_judging, add_stored, add_catalog, add_reports):
+    for add in (add_runs, add_rules, add_judging, add_stored, add_catalog, add_reports, add_compare):
         add(app)
     try:
         app(standalone_mode=True)

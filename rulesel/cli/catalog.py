@@ -18,8 +18,10 @@ def register(app: typer.Typer) -> None:
 def catalog(
     json: Annotated[bool, Opt("--json", help="With parameter schemas, for machines.")] = False,
 ) -> None:
-    """List selectors, raters and rule packs with their parameters."""
+    """List selectors, raters, judges and rule packs with their parameters."""
     from rulesel.cli._terminal import as_json, table
+    from rulesel.judges import Judge
+    from rulesel.judges.rubric import BUILT_IN
     from rulesel.plugins import find, names
     from rulesel.raters import Rater
     from rulesel.rules.packs import load_rules, pack_names
@@ -27,12 +29,15 @@ def catalog(
 
     selectors = [find("rulesel.selection", name, Selector) for name in names("rulesel.selection")]
     raters = [find("rulesel.raters", name, Rater) for name in names("rulesel.raters")]
+    judges = [find("rulesel.judges", name, Judge) for name in names("rulesel.judges")]
     packs = {name: load_rules(f"pack:{name}") for name in pack_names()}
     if json:
         as_json(
             {
                 "selectors": [_entry(one) | {"reads": one.reads, "cost": one.cost} for one in selectors],
                 "raters": [_entry(one) for one in raters],
+                "judges": [_entry(one) for one in judges],
+                "rubrics": list(BUILT_IN),
                 "packs": [{"name": name, "rules": len(rules)} for name, rules in packs.items()],
             }
         )
@@ -43,6 +48,11 @@ def catalog(
         [(s.name, ", ".join(s.reads), s.cost, s.summary, s.source, _parameters(s)) for s in selectors],
     )
     table("\nRaters (--judge)", ("name", "what", "parameters"), [(r.name, r.summary, _parameters(r)) for r in raters])
+    table(
+        "\nJudges (rulesel judge --rubric)",
+        ("rubric", "what", "parameters"),
+        [(", ".join(BUILT_IN) if j.name == "rubric" else j.name, j.summary, _parameters(j)) for j in judges],
+    )
     table(
         "\nRule packs (--rules pack:NAME)",
         ("name", "rules", "measured without a model"),

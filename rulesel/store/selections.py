@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from rulesel.digest import PREFIX
+from rulesel.errors import UnknownName
 from rulesel.records import Float64, Int64
 from rulesel.store.database import Database, now
 
@@ -79,6 +81,28 @@ class SelectionTable:
         """Id of the selection made last."""
         found = self._db.one("SELECT selection FROM selections ORDER BY made_at DESC LIMIT 1")
         return None if found is None else str(found)
+
+    def find(self, beginning: str) -> str:
+        """Id of the selection whose id begins so, with or without its prefix.
+
+        Raises:
+            UnknownName: there is none, or more than one.
+        """
+        known = [str(one) for (one,) in self._db.rows("SELECT selection FROM selections ORDER BY made_at DESC")]
+        found = [
+            one
+            for one in known
+            if beginning and (one.startswith(beginning) or one[len(PREFIX) :].startswith(beginning))
+        ]
+        if len(found) != 1:
+            raise UnknownName("selection", beginning, known)
+        return found[0]
+
+    def rows(self, selection: str) -> tuple[int, Int64]:
+        """Corpus of a selection and the rows it picked, best first."""
+        table = self._db.arrow("SELECT corpus, row FROM selection_rows WHERE selection = ? ORDER BY rank", selection)
+        corpus = self._db.one("SELECT corpus FROM selections WHERE selection = ?", selection)
+        return int(corpus), table.column(1).to_numpy()
 
     def receipt(self, selection: str) -> dict[str, Any]:
         """The receipt kept with a selection.

@@ -1,0 +1,255 @@
+"""Two selections side by side, and beside random and longest of the same size."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+
+from rulesel.config import SelectConfig
+from rulesel.corpus import field_values
+from rulesel.errors import CorpusError, UsageError
+from rulesel.evaluation.subset import Measured, Yardstick, averaged, baselines
+from rulesel.pipeline.featuring import embedding_of
+from rulesel.pipeline.run_report import SOURCE_FIELDS
+from rulesel.pipeline.watch import Watcher
+from rulesel.receipt import as_json, features_of, pool_of, row_ids, source_of
+from rulesel.records import Float32, Float64, Int64
+from rulesel.selection import Pool
+from rulesel.store import CorpusRecord, Store
+
+SWAPS = 5
+SOURCES = 10
+"""Sources shown, the most frequent of the pool."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A selection as the store holds it.
+
+    Attributes:
+        selection: its id.
+        rows: positions among the corpus's rows, best first.
+        receipt: how it was made.
+    """
+
+    selection: str
+    rows: Int64
+    receipt: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool:
+    """What is known of every row of the corpus, in its own order."""
+
+    offered: Pool
+    contents: Int64
+    vectors: Float32
+    scores: Float64
+    sources: tuple[str, list[str]] | None
+
+
+def compare(
+    store: Store, a: str, b: str, *, source: str | None = None, watcher: Watcher | None = None
+) -> dict[str, Any]:
+    """How two selections of one corpus differ.
+
+    Args:
+        store: open for writing: an embedding is computed where there is none.
+        a: a receipt file, or a selection's id or its beginning.
+        b: the other one.
+        source: field of the records that says where an example comes from; one named for it where None.
+        watcher: told what takes time.
+
+    Returns:
+        JSON values: `selections`, `overlap`, `swaps` (the best of each that the other lacks), `shifts` (length and score
+        by set) and `sources` (shares by set), `measures` (diversity and coverage by set), `spread` (of random).
+
+    Raises:
+        UsageError: the store does not know them, or they are of different corpora.
+    """
+    watcher = watcher or Watcher()
+    corpus, one, other = _both(store, a, b)
+    pool = _pool(store, corpus, one, other, source, watcher)
+    sets = {"A": [one.rows], "B": [other.rows]} | baselines(pool.offered, len(one.rows))
+    yardstick = Yardstick(pool.vectors)
+    numbers = {
+        name: averaged([_measured(store, yardstick, pool, rows) for rows in draws]) for name, draws in sets.items()
+    }
+    shared = np.intersect1d(one.rows, other.rows)
+    union = len(one.rows) + len(other.rows) - len(shared)
+    found: dict[str, Any] = as_json(
+        {
+            "selections": {"A": _named(one), "B": _named(other)},
+            "overlap": {
+                "both": len(shared),
+                "only_A": len(one.rows) - len(shared),
+                "only_B": len(other.rows) - len(shared),
+                "jaccard": len(shared) / union if union else 1.0,
+            },
+            "swaps": {
+                "only_A": _swaps(store, corpus, pool, one.rows, shared),
+                "only_B": _swaps(store, corpus, pool, other.rows, shared),
+            },
+            "shifts": _shifts(pool, sets),
+            "sources": _shares(pool, sets),
+            "measures": {name: dict(found.values) for name, found in numbers.items()},
+            "spread": dict(numbers["random"].spread),
+        }
+    )
+    return found
+
+
+def store_of(a: str, b: str) -> Path:
+    """The store that a receipt among the two names, where none is given.
+
+    Raises:
+        UsageError: neither is a receipt, or its store is not where it was.
+    """
+    for name in (a, b):
+        receipt = _receipt(name)
+        if receipt is not None:
+            named = Path(str(receipt.get("store")))
+            places = [named, Path(name).parent / named.name]
+            for place in places:
+                if place.exists():
+                    return place
+            raise UsageError(f"The store {named} is not there: name it with --store.")
+    raise UsageError("Name the store with --store, or give receipts instead of ids.")
+
+
+def _receipt(name: str) -> dict[str, Any] | None:
+    path = Path(name)
+    if not path.is_file():
+        return None
+    try:
+        receipt = orjson.loads(path.read_bytes())
+    except orjson.JSONDecodeError as error:
+        raise UsageError(f"{path} is no receipt: {error}.") from error
+    if not isinstance(receipt, dict) or "selection" not in receipt:
+        raise UsageError(f"{path} is no receipt of a selection.")
+    return receipt
+
+
+def _both(store: Store, a: str, b: str) -> tuple[CorpusRecord, Chosen, Chosen]:
+    corpora, found = [], []
+    for name in (a, b):
+        receipt = _receipt(name)
+        selection = store.selections.find(name if receipt is None else str(receipt["selection"]["id"]))
+        corpus, rows = store.selections.rows(selection)
+        corpora.append(corpus)
+        place = np.searchsorted(store.corpora.rows(corpus).row, rows)
+        found.append(Chosen(selection, place, store.selections.receipt(selection)))
+    if corpora[0] != corpora[1]:
+        raise UsageError("The two selections are of different corpora and have no row in common.")
+    return store.corpora.get(corpora[0]), found[0], found[1]
+
+
+def _pool(
+    store: Store, corpus: CorpusRecord, one: Chosen, other: Chosen, source: str | None, watcher: Watcher
+) -> _Pool:
+    rows = store.corpora.rows(corpus.corpus)
+    features = [features_of(chosen.receipt).get("embeddings") for chosen in (one, other)]
+    embedding = next(filter(None, features), None) or embedding_of(store, SelectConfig(k=1), corpus, watcher)
+    scores = np.full(len(rows), np.nan)
+    column = one.receipt["config"]["select"]["quality"]
+    if column in store.columns.names():
+        values, direction = store.columns.read(column, rows.content)
+        scores = values if direction == "higher" else -values
+    duplicates = one.receipt["config"]["duplicates"]
+    left_out = np.setdiff1d(np.arange(len(rows)), pool_of(rows, duplicates))
+    lengths = store.corpora.lengths(rows.content)
+    offered = Pool(n=len(rows), ids=row_ids(rows), columns={"length": lengths.astype(np.float64)}, given=left_out)
+    vectors = store.features.read(embedding, rows.content)
+    return _Pool(offered, rows.content, vectors, scores, _sources(store, corpus, rows.row, source))
+
+
+def _measured(store: Store, yardstick: Yardstick, pool: _Pool, rows: Int64) -> Measured:
+    texts = store.corpora.texts(pool.contents[rows])
+    responses = [texts[content][1] for content in pool.contents[rows].tolist()]
+    return yardstick.measure(rows, responses)
+
+
+def _named(chosen: Chosen) -> dict[str, Any]:
+    method = chosen.receipt["selection"]["method"]
+    return {"id": chosen.selection, "n": len(chosen.rows), "method": method["name"], "parameters": method}
+
+
+def _swaps(store: Store, corpus: CorpusRecord, pool: _Pool, rows: Int64, shared: Int64) -> list[dict[str, Any]]:
+    """The best rows of a set that are not shared."""
+    ranks = np.flatnonzero(~np.isin(rows, shared))[:SWAPS]
+    texts = store.corpora.texts(pool.contents[rows[ranks]])
+    numbers = store.corpora.rows(corpus.corpus).row[rows[ranks]]
+    ids = store.corpora.ids(corpus.corpus, numbers)
+    told = []
+    for rank, row, number, identity in zip(ranks.tolist(), rows[ranks].tolist(), numbers.tolist(), ids, strict=True):
+        prompt, response = texts[int(pool.contents[row])]
+        told.append(
+            {
+                "rank": rank + 1,
+                "id": identity,
+                "row": number,
+                "score": pool.scores[row],
+                "prompt": prompt,
+                "response": response,
+            }
+        )
+    return told
+
+
+def _shifts(pool: _Pool, sets: Mapping[str, Sequence[Int64]]) -> dict[str, dict[str, float]]:
+    """Mean and median length in characters and mean score of every set and of the pool."""
+    found = {}
+    every = np.setdiff1d(np.arange(pool.offered.n), pool.offered.given)
+    for name, draws in {**sets, "pool": [every]}.items():
+        rows = np.concatenate(draws)
+        length, score = pool.offered.columns["length"][rows], pool.scores[rows]
+        known = score[~np.isnan(score)]
+        found[name] = {
+            "mean_length": _mean(length),
+            "median_length": float(np.median(length)) if len(length) else np.nan,
+            "mean_score": _mean(known),
+        }
+    return found
+
+
+def _mean(values: npt.NDArray[np.float64]) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def _sources(store: Store, corpus: CorpusRecord, rows: Int64, source: str | None) -> tuple[str, list[str]] | None:
+    """The field that says where examples come from, and each row's value."""
+    records = store.corpora.records(corpus.corpus, rows)
+    for field in SOURCE_FIELDS if source is None else (source,):
+        try:
+            values = field_values(records, source_of(corpus).format, corpus.header, field)
+        except CorpusError:
+            if source is not None:
+                raise
+            continue
+        if any(values):
+            return field, [value or "not said" for value in values]
+    if source is not None:
+        raise UsageError(f"No record has a field {source!r}.")
+    return None
+
+
+def _shares(pool: _Pool, sets: Mapping[str, Sequence[Int64]]) -> dict[str, Any] | None:
+    """Share of each source in every set and in the pool."""
+    if pool.sources is None:
+        return None
+    field, values = pool.sources
+    every = np.setdiff1d(np.arange(pool.offered.n), pool.offered.given)
+    counts = {
+        name: Counter(values[row] for row in np.concatenate(draws).tolist())
+        for name, draws in {**sets, "pool": [every]}.items()
+    }
+    shown = [value for value, _ in counts["pool"].most_common(SOURCES)]
+    shares = {name: {value: count[value] / max(count.total(), 1) for value in shown} for name, count in counts.items()}
+    return {"field": field, "shares": shares}

@@ -1,0 +1,196 @@
+"""select with methods that read vectors: supplied, kept, derived again."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from rulesel.config import CorpusConfig, PickConfig, ScoreConfig, check
+from rulesel.errors import Interrupted, StoreError, UnknownName, UsageError
+from rulesel.pipeline import Watcher, featuring, picking, run, score
+from rulesel.pipeline.explaining import verify_file
+from rulesel.pipeline.importing import import_embedding
+from rulesel.pipeline.reading import open_source, read_corpus
+from rulesel.pipeline.selecting import select
+from rulesel.plugins import names
+from rulesel.receipt.offering import labels_of
+from rulesel.store import Store
+
+
+class Recorder(Watcher):
+    def __init__(self, stop_at=None):
+        self.said, self.steps, self.stop_at = [], [], stop_at
+
+    def say(self, line):
+        self.said.append(line)
+
+    def progress(self, progress):
+        self.steps.append(progress)
+        if progress.stage == self.stop_at:
+            self.stopping = True
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory):
+    return tmp_path_factory.mktemp("scored") / "store.duckdb"
+
+
+@pytest.fixture
+def store(run_config, kept, tmp_path):
+    """A scored store of 400 examples; scored once, copied for every test."""
+    place = tmp_path / "store.duckdb"
+    if kept.exists():
+        shutil.copy(kept, place)
+    else:
+        score(check(ScoreConfig, run_config().model_dump(exclude={"select", "out", "as_"})))
+        shutil.copy(place, kept)
+    return place
+
+
+@pytest.fixture
+def picked(store, tmp_path):
+    """A function that selects 30 and returns the receipt; keyword arguments go to `select`."""
+
+    def make(method, watcher=None, out="out.jsonl", against=(), **more):
+        config = check(
+            PickConfig,
+            {"select": {"method": method, "k": 30} | more, "store": str(store), "out": str(tmp_path / out)},
+        )
+        return select(config, watcher, against=against)
+
+    return make
+
+
+@pytest.mark.parametrize("method", names("rulesel.selection"))
+def test_every_method_selects_from_a_scored_store_and_is_derived_again(method, picked, tmp_path):
+    receipt = picked(method)
+    assert receipt["selection"]["n"] + receipt["selection"]["report"].get("shortfall", 0) == 30
+    checks = verify_file(tmp_path / "out.jsonl.receipt.json")
+    assert all(one.agrees for one in checks), checks
+
+
+def test_vectors_are_computed_once_and_lie_beside_the_store(picked, store):
+    first, second = Recorder(), Recorder()
+    receipt = picked("kcenter", first)
+    picked("facility_location", second)
+    assert any(line.startswith("projection: 400 of 400") for line in first.said)
+    assert not any("projection" in line for line in second.said)
+    name = receipt["selection"]["report"]["features"]["embeddings"]
+    vectors = np.load(store.with_name("store.duckdb.features") / f"{name}.npy", mmap_mode="r")
+    assert np.isfinite(vectors).all()
+
+
+def test_an_interrupted_embedding_goes_on_where_it_was(picked, store, monkeypatch):
+    monkeypatch.setattr(featuring, "BATCH", 100)
+    with pytest.raises(Interrupted):
+        picked("kcenter", Recorder(stop_at="projection"))
+    again = Recorder()
+    interrupted = picked("kcenter", again)
+    assert any(line.startswith("projection: 300 of 400") for line in again.said)
+    for file in store.with_name("store.duckdb.features").iterdir():
+        file.unlink()
+    assert picked("kcenter")["selection"]["sha256"] == interrupted["selection"]["sha256"]
+
+
+def test_an_imported_embedding_comes_first_and_others_can_be_named(picked, store, tmp_path):
+    projected = picked("kcenter")
+    np.save(tmp_path / "e.npy", np.random.default_rng(0).normal(size=(400, 3)).astype(np.float32))
+    with Store(store) as opened:
+        import_embedding(opened, tmp_path / "e.npy")
+    imported = picked("kcenter")
+    assert imported["selection"]["sha256"] != projected["selection"]["sha256"]
+    assert picked("kcenter", embedding="projection")["selection"]["sha256"] == projected["selection"]["sha256"]
+    assert picked("kcenter", embedding="embedding")["selection"]["sha256"] == imported["selection"]["sha256"]
+    with pytest.raises(UnknownName, match="projection"):
+        picked("kcenter", embedding="nothing")
+    with pytest.raises(UsageError, match="no model folder"):
+        picked("kcenter", embedding="./nothing")
+
+
+def test_a_receipt_is_checked_with_the_vectors_it_names(picked, store, tmp_path):
+    picked("kcenter")
+    np.save(tmp_path / "e.npy", np.random.default_rng(0).normal(size=(400, 3)).astype(np.float32))
+    with Store(store) as opened:
+        import_embedding(opened, tmp_path / "e.npy")
+    assert all(one.agrees for one in verify_file(tmp_path / "out.jsonl.receipt.json"))
+    for file in store.with_name("store.duckdb.features").iterdir():
+        file.unlink()
+    with pytest.raises(StoreError, match="not beside the store"):
+        verify_file(tmp_path / "out.jsonl.receipt.json")
+
+
+def test_rows_without_a_vector_are_left_out_and_counted(picked, store, tmp_path):
+    vectors = np.random.default_rng(0).normal(size=(390, 3)).astype(np.float32)
+    np.save(tmp_path / "e.npy", vectors)
+    with Store(store) as opened:
+        import_embedding(opened, tmp_path / "e.npy")
+    receipt = picked("kcenter", k=400)
+    assert receipt["selection"]["n"] == 390
+    assert receipt["selection"]["report"]["excluded"] == 10
+    assert receipt["selection"]["report"]["shortfall"] == 10
+
+
+def test_tags_come_from_a_field_or_from_clusters(picked):
+    field = picked("mig", tags="source")["selection"]["report"]
+    assert field["labels"] == 5
+    assert "features" not in field
+    clusters = picked("mig", tags="clusters:7")["selection"]["report"]
+    assert clusters["labels"] == 7
+    assert set(clusters["features"]) == {"embeddings", "tags"}
+    with pytest.raises(UsageError, match="clusters:N"):
+        picked("mig", tags="clusters:none")
+
+
+def test_a_fields_labels_are_a_list_or_one():
+    assert labels_of('["a", "b"]') == ["a", "b"]
+    assert labels_of("[1, 2]") == ["1", "2"]
+    assert labels_of("plain words") == ["plain words"]
+    assert labels_of("[not json") == ["[not json"]
+    assert labels_of(None) == labels_of(" ") == []
+
+
+def test_contamination_is_counted_and_kept(picked, store, corpus, tmp_path):
+    lines = corpus.read_text().splitlines()
+    exam = tmp_path / "exam.jsonl"
+    exam.write_text("\n".join(lines[:25]) + "\n")
+    watcher = Recorder()
+    report = picked("top_k", watcher, k=400, against=[str(exam)])["selection"]["report"]["overlap"]
+    assert report["against"] == ["exam.jsonl"]
+    assert report["texts"] == report["picked"] >= 25
+    assert any("share a run of words" in line for line in watcher.said)
+    with Store(store, read_only=True) as opened:
+        assert "overlap" in opened.columns.names()
+
+
+def test_a_method_that_ignores_quality_needs_no_score_and_loses_no_row(run_config, tmp_path, corpus):
+    config = CorpusConfig(path=str(corpus))
+    with Store(tmp_path / "bare.duckdb") as opened:
+        read_corpus(opened, config, open_source(config), Watcher())
+    values = {"store": str(tmp_path / "bare.duckdb"), "out": str(tmp_path / "bare.jsonl")}
+    counts = select(check(PickConfig, values | {"select": {"method": "kcenter", "k": 30}}))["counts"]
+    assert (counts["selected"], counts["not_selected"], counts["failed"]) == (30, 370, 0)
+    with pytest.raises(UnknownName, match="score"):
+        select(check(PickConfig, values | {"select": {"method": "top_k", "k": 30}}))
+
+
+def test_long_selections_give_a_sign_of_life(picked, monkeypatch):
+    quiet = Recorder()
+    picked("kcenter", quiet)
+    assert not any("kcenter on" in line for line in quiet.said)
+    monkeypatch.setattr(picking, "PATIENCE", 0.0)
+    watcher = Recorder()
+    picked("kcenter", watcher)
+    assert any(line.startswith("kcenter on 400") for line in watcher.said)
+    assert [step for step in watcher.steps if step.stage == "select"][-1].done == 30
+
+
+def test_a_long_selection_can_be_interrupted(picked, monkeypatch):
+    monkeypatch.setattr(picking, "PATIENCE", 0.0)
+    with pytest.raises(Interrupted):
+        picked("kcenter", Recorder(stop_at="select"))
+
+
+def test_a_run_may_use_any_method(run_config, tmp_path):
+    outcome = run(run_config(select={"method": "deita", "parameters": {"threshold": 0.5}}))
+    assert outcome.receipt["selection"]["n"] <= 40
+    assert all(one.agrees for one in verify_file(tmp_path / "out.jsonl.receipt.json"))
