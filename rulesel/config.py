@@ -61,6 +61,8 @@ class RulesConfig(Section):
     """Examples rated on every rule."""
     anchor: str | None = "overall"
     """Column that says how good the sampled examples are, to choose rules by; "overall" has the judge grade them."""
+    measure: bool = True
+    """Where a model reads and a rule has an expression that ranks the sample as the model does, compute the corpus."""
     retest: int = Field(default=0, ge=0)
     """Examples of the sample rated again under a paraphrased prompt, to see which rules are rated reliably."""
     keep: int | Literal["auto"] = 10
@@ -263,6 +265,11 @@ class ScoreConfig(Spending):
         return (
             rater.model_copy(update={"prompt": PARAPHRASE}) if self.rules.retest and isinstance(rater, Chat) else None
         )
+
+    @property
+    def reads(self) -> bool:
+        """Whether somebody reads the examples, sample and corpus, and nothing is computed from the start."""
+        return not (self.rater.exact or self.sample_rater.exact)
 
     @property
     def anchor_judge(self) -> RubricJudge | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -59,7 +59,17 @@ class Anchors(BaseModel):
     high: str = Field(min_length=1)
 
 
-class Rule(BaseModel):
+class _Addressed(BaseModel):
+    """Something with a content address, computed once; a changed copy has its own."""
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As pydantic's, without the address of the original."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("id", None)
+        return copied
+
+
+class Rule(_Addressed):
     """One criterion in one sentence.
 
     A rating is always higher-is-better: for a rule of negative polarity ("The answer repeats itself.") the rater turns
@@ -82,7 +92,7 @@ class Rule(BaseModel):
         return digest(self.model_dump(exclude={"name"}))
 
 
-class RuleSet(BaseModel):
+class RuleSet(_Addressed):
     """Rules in order, with their origin; the content of a rules.yaml."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -18,12 +18,17 @@ corpus:
 
 domain: general instructions for an assistant   # a sentence: what the examples are for
 
-judge: signals                # signals: measured by SQL, no model, no cost
+judge: signals                # signals: measured by SQL, no model, no cost; or openai/gpt-4.1-mini,
+                              # http://127.0.0.1:8000/v1#model, anthropic/…; keys come from the environment
 # sample_judge: …             # somebody else for the sample the rules are chosen on
 
 rules:
-  # source: pack:general-instructions   # or a YAML file of your own; else the pack nearest to the domain
+  # source: pack:general-instructions   # or a YAML file of your own; else the pack nearest to the domain,
+  # writer: openai/gpt-4.1              # or what this model writes for it
+  # count: 50                 # rules it is asked for
   sample: 1000                # examples rated on every rule
+  # anchor: overall           # the judge's own grades of the sample say which rules matter; or a column, or none
+  # retest: 50                # examples rated twice in other words, to see which rules are reliable
   keep: 10                    # rules kept, or auto
   # required: [name of a rule]
   # forbidden: [name of a rule]
@@ -34,6 +39,12 @@ select:
   # fraction: 0.1             # instead of k
   # max_tokens: 1000000       # about 4 characters a token
   # per: {source: 100}        # at most 100 examples of each value of a field
+
+# max_cost: 10                # dollars, earlier attempts included; never passed
+# max_requests: 100000
+# concurrency: 64             # at once; rpm: and tpm: are the provider's limits a minute
+# prices: {openai/gpt-4.1-mini: {input: 0.40, cached: 0.10, output: 1.60}}   # dollars for a million tokens
+# yes: true                   # do not ask before spending
 
 out: selected.jsonl
 seed: 0

@@ -24,6 +24,10 @@ Anchor = Annotated[
     str | None, Opt(help="Column that says how good sampled examples are; 'overall' has the judge grade them, 'none'.")
 ]
 Retest = Annotated[int | None, Opt(help="Examples of the sample rated again in other words, to see what is reliable.")]
+Measure = Annotated[
+    bool | None,
+    Opt("--measure/--no-measure", help="Compute a rule on the corpus where its expression agrees with the judge."),
+]
 Keep = Annotated[str | None, Opt("-r", "--keep", help="Rules to keep, or 'auto'.")]
 StoreName = Annotated[str | None, Opt(help="The store; <corpus>.duckdb if not named.")]
 Seed = Annotated[int | None, Opt(help="Names every draw.")]
@@ -64,7 +68,7 @@ def scoring(given: Mapping[str, Any]) -> dict[str, Any]:
         "rules": {
             "source": given.get("rules"),
             "keep": kept(given.get("keep")),
-            **{name: given.get(name) for name in ("writer", "count", "sample", "retest", "anchor")},
+            **{name: given.get(name) for name in ("writer", "count", "sample", "retest", "anchor", "measure")},
         },
         **{name: given.get(name) for name in same},
         **spending(given),

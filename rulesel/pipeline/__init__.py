@@ -122,7 +122,7 @@ def _scores(config: ScoreConfig, source: Corpus, watcher: Watcher) -> Iterator[t
             approve(plan_chain(chain, named), watcher)
         with chain.attempt():
             rule_set = chain.rules(named)
-            sample = chain.sample(rule_set)
+            rule_set, sample = chain.sample(rule_set)
             choice = chain.choose(rule_set, sample)
             found = chain.score(rule_set, sample, choice)
             yield store, chain, Scores(rule_set, corpus, sample, choice, found)

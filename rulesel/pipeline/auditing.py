@@ -92,10 +92,11 @@ def derive_choice(store: Store, receipt: dict[str, Any], *, keep: Keep = None, g
         rule_set = store.rules.rule_set(receipt["rules"]["id"])
         rater = store.rules.rater_number(raters["sample"])
         again = store.rules.rater_number(raters["retest"]) if "retest" in raters else None
+        measured = store.rules.rater_number(raters["measured"]) if "measured" in raters else None
     except KeyError as error:
         raise UsageError(f"The store does not know {error.args[0]}: it is not the store of this receipt.") from error
     rows = store.corpora.rows(corpus.corpus)
-    sample = rated(store, rule_set, sample_of(rows, config.rules.sample, config.seed), rater)
+    sample = rated(store, rule_set, sample_of(rows, config.rules.sample, config.seed), rater, measured)
     evidence = evidence_of(store, config, rule_set, corpus, sample)
     retest = None
     if again is not None:

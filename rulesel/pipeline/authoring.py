@@ -16,7 +16,7 @@ from rulesel.pipeline.lending import attempt, check_prices
 from rulesel.pipeline.planning import Plan, approve, quote_requests
 from rulesel.pipeline.reading import open_source, read_corpus
 from rulesel.pipeline.watch import Watcher
-from rulesel.pipeline.writing import SHOWN, tell
+from rulesel.pipeline.writing import SHOWN, pulse, tell
 from rulesel.receipt import sample_of
 from rulesel.records import Batch
 from rulesel.rules.diff import RuleDiff, diff_rules
@@ -61,7 +61,8 @@ def author(config: AuthorConfig, watcher: Watcher | None = None) -> Written:
             approve(Plan([quote_requests(store, config, "write", config.writer, [asked], len(asked))]), watcher)
         run = digest(["author/1", identity, config.domain, config.count, config.seed])
         with attempt(store, config, run, watcher) as lender:
-            chat = lender.lent("write", lean=False, answered=watcher.check).chat(config.writer)
+            answered = pulse(lender, watcher).answered
+            chat = lender.lent("write", lean=False, answered=answered).chat(config.writer)
             found = generate_rules(
                 chat, config.domain, count=config.count, sample=shown, secret=store.secret, seed=config.seed
             )

@@ -13,11 +13,13 @@ from rulesel.errors import UsageError
 from rulesel.llm.names import is_free
 from rulesel.pipeline.grading import grade
 from rulesel.pipeline.lending import attempt
+from rulesel.pipeline.measuring import measured_rules, tell
 from rulesel.pipeline.rating import check_failures, rate
 from rulesel.pipeline.watch import Watcher
 from rulesel.pipeline.writing import written_rules
 from rulesel.raters import Rater
 from rulesel.raters.chat import Chat
+from rulesel.raters.signals import Signals
 from rulesel.receipt import (
     Rated,
     Scored,
@@ -28,8 +30,9 @@ from rulesel.receipt import (
     sample_of,
     scored,
 )
-from rulesel.records import Rule, RuleSet
+from rulesel.records import Flag, Int64, Rule, RuleSet
 from rulesel.rules.choice import RuleChoice
+from rulesel.rules.measured import without_sql
 from rulesel.rules.packs import load_rules, nearest_pack
 from rulesel.store import CorpusRecord, Store
 
@@ -62,6 +65,7 @@ class Chain:
         self._raters: dict[str, Rater] = {"sample": config.sample_rater, "corpus": config.rater}
         if (again := config.retest_rater) is not None:
             self._raters["retest"] = again
+        self._proposals: dict[str, str] = {}
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
@@ -98,11 +102,18 @@ class Chain:
         if refused:
             more = " …" if len(refused) > 3 else ""
             self.watcher.say(f"rules: {len(refused)} cannot be rated and are left out: {'; '.join(refused[:3])}{more}")
+        if self.config.reads:
+            rule_set, proposals = without_sql(rule_set)
+            self._proposals = proposals if self.config.rules.measure else {}
         self.store.rules.keep(rule_set)
         return rule_set
 
-    def sample(self, rule_set: RuleSet) -> Rated:
-        """The sample rated on every rule, and graded or rated again where the choice is to use that."""
+    def sample(self, rule_set: RuleSet) -> tuple[RuleSet, Rated]:
+        """The sample rated on every rule, and graded or rated again where the choice is to use that.
+
+        Returns:
+            The rules, those with an expression that can be computed on the corpus; and their ratings.
+        """
         rows = self.store.corpora.rows(self.corpus.corpus)
         contents = sample_of(rows, self.config.rules.sample, self.config.seed)
         number = self._rate(rule_set.rules, contents, "sample")
@@ -119,7 +130,13 @@ class Chain:
             )
         if "retest" in self._raters:
             self._rate(rule_set.rules, sample_of(rows, self.config.rules.retest, self.config.seed), "retest")
-        return rated(self.store, rule_set, contents, number)
+        rule_set, found = measured_rules(self.store, rule_set, self._proposals, contents, number, self.config.seed)
+        for line in tell(found):
+            self.watcher.say(line)
+        if any(one.why is None for one in found):
+            self.store.rules.keep(rule_set)
+            self._raters["measured"] = Signals()
+        return rule_set, rated(self.store, rule_set, contents, number, self._measured)
 
     def choose(self, rule_set: RuleSet, sample: Rated) -> RuleChoice:
         """The rules kept."""
@@ -140,14 +157,19 @@ class Chain:
         rows = self.store.corpora.rows(self.corpus.corpus)
         contents = np.unique(rows.content[pool_of(rows, self.config.duplicates)])
         rules = [rule_set.rules[j] for j in choice.indices]
-        number = self._rate(rules, contents, "corpus")
-        found = scored(self.store, self.config, self.corpus, sample, choice, number)
-        self.store.ratings.widen(found.numbers, [rule.name for rule in rules], number)
+        measured = self._measured
+        number = self._rate([rule for rule in rules if measured is None or rule.sql is None], contents, "corpus")
+        if measured is not None:
+            self._rate([rule for rule in rules if rule.sql is not None], contents, "corpus", "measured")
+        found = scored(self.store, self.config, self.corpus, sample, choice, number, measured)
+        self._tell_flags(contents, number)
+        names = [rule.name for rule in rules]
+        self.store.ratings.widen(found.numbers, names, number, *([] if measured is None else [measured]))
         distinct, first = np.unique(found.rows.content[found.pool], return_index=True)
         weights = choice.weights.tolist()
         self.store.columns.add(
             "score",
-            digest(["score/1", [rule.id for rule in rules], weights, self._raters["corpus"].id, self.config.coverage]),
+            digest(["score/1", [rule.id for rule in rules], weights, self.rater_ids(), self.config.coverage]),
             distinct,
             found.scores[first],
             provenance={"rules": [rule.name for rule in rules], "weights": weights, "judge": self.config.judge},
@@ -158,12 +180,29 @@ class Chain:
         """True if nobody can send a bill for this run."""
         return all(map(is_free, self.models))
 
-    def _rate(self, rules: Sequence[Rule], contents: np.ndarray, stage: str) -> int:
+    def _tell_flags(self, contents: Int64, rater: int) -> None:
+        """What is unusual about ratings that are valid all the same."""
+        flags = self.store.ratings.flags(contents, rater)
+        for flag, what in (
+            (Flag.fence_broken, "examples speak to the judge; `rulesel judge check --suspects` lists them"),
+            (Flag.document_cut, "examples were longer than the judge is shown, and lost their middle"),
+            (Flag.sampled, "examples have ratings that are single digits, for want of log-probabilities"),
+        ):
+            if flags.get(flag):
+                self.watcher.say(f"{flags[flag]:,} {what}")
+
+    @property
+    def _measured(self) -> int | None:
+        """The number of the rater of rules that are computed, None if there are none."""
+        rater = self._raters.get("measured")
+        return None if rater is None else self.store.rules.rater_number(rater.id)
+
+    def _rate(self, rules: Sequence[Rule], contents: np.ndarray, stage: str, who: str | None = None) -> int:
         config = self.config
         judge = config.judge if stage == "corpus" else config.sample_judge or config.judge
         number = rate(
             self.store,
-            self._raters[stage],
+            self._raters[who or stage],
             judge,
             rules,
             contents,

@@ -33,7 +33,7 @@ def supply(store: Store, select: SelectConfig, corpus: CorpusRecord, watcher: Wa
     found: dict[str, str] = {}
     clusters = select.clusters if "tags" in reads else None
     if "embeddings" in reads or clusters is not None:
-        found["embeddings"] = _embedding(store, select, corpus, watcher)
+        found["embeddings"] = embedding_of(store, select, corpus, watcher)
     if clusters is not None:
         tags = Tags(clusters=clusters or None)
         found["tags"] = computed(store, tags, "clusters", corpus, watcher, {"embedding": found["embeddings"]})
@@ -107,7 +107,7 @@ def overlap(store: Store, against: Sequence[str], corpus: CorpusRecord, watcher:
     return share, contents
 
 
-def _embedding(store: Store, select: SelectConfig, corpus: CorpusRecord, watcher: Watcher) -> str:
+def embedding_of(store: Store, select: SelectConfig, corpus: CorpusRecord, watcher: Watcher) -> str:
     """The embedding that is named; unnamed, one that was imported, else the projection."""
     named = select.embedding
     if named is None and (imported := store.features.newest("embedding")) is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -16,12 +16,15 @@ from rulesel.llm.prices import find_price
 from rulesel.llm.quote import CHARS_PER_TOKEN, SECONDS_PER_CALL, Quote, Range, quote
 from rulesel.pipeline.chain import Chain, named_rules, ratable
 from rulesel.pipeline.grading import ungraded
+from rulesel.pipeline.measuring import measured_rules
 from rulesel.pipeline.reading import open_source, read_corpus
 from rulesel.pipeline.watch import Watcher
 from rulesel.pipeline.writing import opening, remembered
 from rulesel.raters.chat import Chat
+from rulesel.raters.signals import Signals
 from rulesel.receipt import choice_of, evidence_of, pool_of, rated, sample_of
 from rulesel.records import Int64, Rule, RuleSet
+from rulesel.rules.measured import without_sql
 from rulesel.store import Store
 
 PROBE = 20
@@ -129,14 +132,17 @@ def plan_chain(chain: Chain, named: RuleSet | None) -> Plan:
     rule_set = named
     if rule_set is None:
         writer = str(config.rules.writer)
-        rule_set = remembered(store, config, writer, chain.corpus)
+        rule_set = remembered(store, config, writer)
         asked = [] if rule_set is not None else [opening(store, config, chain.corpus)]
         quotes.append(quote_requests(store, config, "write", writer, asked, sum(map(len, asked)), 0))
     known = rule_set is not None
     rule_set = RuleSet(rules=_stand_ins(config.rules.count)) if rule_set is None else ratable(rule_set, chain.raters)[0]
+    rule_set, proposals = without_sql(rule_set) if config.reads else (rule_set, {})
     quotes += _of_sample(chain, rule_set, sample, known=known)
     if isinstance(config.rater, Chat):
-        rules = _chosen(chain, rule_set, sample, quotes) if known else rule_set.rules[: _kept(config, rule_set)]
+        rules = (
+            _chosen(chain, rule_set, sample, quotes, proposals) if known else rule_set.rules[: _kept(config, rule_set)]
+        )
         shared = config.rater.id == config.sample_rater.id
         rest = np.setdiff1d(pool, sample) if shared else pool
         quotes.append(_ratings(chain, "corpus", config.rater, rules, rest, known=known))
@@ -195,14 +201,21 @@ def _of_sample(chain: Chain, rule_set: RuleSet, sample: Int64, *, known: bool) -
     return quotes
 
 
-def _chosen(chain: Chain, rule_set: RuleSet, sample: Int64, quotes: Sequence[StageQuote]) -> Sequence[Rule]:
-    """The rules that will be kept, where the sample is rated; else as many of the first."""
+def _chosen(
+    chain: Chain, rule_set: RuleSet, sample: Int64, quotes: Sequence[StageQuote], proposals: Mapping[str, str]
+) -> Sequence[Rule]:
+    """The rules that will be kept and read by the judge, where the sample is rated; else as many of the first."""
     config, store = chain.config, chain.store
     if not isinstance(config.sample_rater, Chat) or any(one.quote is not None for one in quotes):
         return rule_set.rules[: _kept(config, rule_set)]
-    ratings = rated(store, rule_set, sample, store.rules.rater_number(config.sample_rater.id))
+    rater = store.rules.rater_number(config.sample_rater.id)
+    rule_set, found = measured_rules(
+        store, rule_set, proposals if config.rules.measure else {}, sample, rater, config.seed
+    )
+    computed = store.rules.rater_number(Signals().id) if any(one.why is None for one in found) else None
+    ratings = rated(store, rule_set, sample, rater, computed)
     choice = choice_of(config, rule_set, ratings, evidence_of(store, config, rule_set, chain.corpus, ratings))
-    return [rule_set.rules[j] for j in choice.indices]
+    return [rule for rule in (rule_set.rules[j] for j in choice.indices) if computed is None or rule.sql is None]
 
 
 def _kept(config: ScoreConfig, rule_set: RuleSet) -> int:

@@ -47,7 +47,7 @@ def rate(
     numbers = store.rules.numbers(rules)
     by_number = dict(zip(numbers, rules, strict=True))
     number = store.rules.rater(rater.id, judge, rater.model_dump(mode="json"), rater.provenance())
-    missing = store.ratings.missing(contents, numbers, number)
+    missing = store.ratings.missing(contents, numbers, number) if numbers else []
     total = len(np.unique(contents)) * len(numbers)
     done = total - sum(cells.n for cells in missing)
     tally = Tally(max_failed, stage)
@@ -78,6 +78,8 @@ def check_failures(
     store: Store, contents: Int64, numbers: Sequence[int], rater: int, max_failed: float, stage: str
 ) -> None:
     """Raise TooManyFailures if more than `max_failed` of the cells that could be rated failed."""
+    if not numbers:
+        return
     status = store.ratings.matrix(contents, numbers, rater)[1]
     rated = int((status != Status.not_applicable).sum())
     failed = rated - int((status == Status.ok).sum())

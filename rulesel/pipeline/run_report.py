@@ -77,8 +77,10 @@ def report(receipt: dict[str, Any], store: Store, *, flaws: Mapping[int, str | N
     if "choice" in receipt:
         chosen = derive_choice(store, receipt)
         config: PickConfig = chosen.config
-        rater = store.rules.rater_number(receipt["raters"]["corpus"])
-        found = scored(store, chosen.config, corpus, chosen.sample, chosen.choice, rater)
+        raters = {stage: store.rules.rater_number(rater) for stage, rater in receipt["raters"].items()}
+        found = scored(
+            store, chosen.config, corpus, chosen.sample, chosen.choice, raters["corpus"], raters.get("measured")
+        )
     else:
         config = PickConfig.model_validate(receipt["config"])
         found = from_column(store, config, corpus)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, cast
@@ -32,12 +32,14 @@ class Rated:
         numbers: the rules' numbers in the store, (R,).
         values: float32 (n, R), NaN where failed or unrated.
         status: uint8 (n, R).
+        measured: for each rule whether an expression stands in for the judge; empty if none does.
     """
 
     contents: Int64
     numbers: list[int]
     values: Float32
     status: UInt8
+    measured: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +82,19 @@ def row_ids(rows: Rows) -> npt.NDArray[np.uint64]:
         return rows.hash_key + rows.occurrence.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
 
 
-def rated(store: Store, rule_set: RuleSet, contents: Int64, rater: int) -> Rated:
-    """The sample's ratings as the store holds them."""
+def rated(store: Store, rule_set: RuleSet, contents: Int64, rater: int, measured: int | None = None) -> Rated:
+    """The sample's ratings as the store holds them.
+
+    Args:
+        store: where they are.
+        rule_set: the rules.
+        contents: the examples.
+        rater: who rates.
+        measured: who rates the rules that have an expression, if that is somebody else.
+    """
     numbers = store.rules.numbers(rule_set.rules)
-    return Rated(contents, numbers, *store.ratings.matrix(contents, numbers, rater))
+    apart = () if measured is None else tuple(rule.sql is not None for rule in rule_set.rules)
+    return Rated(contents, numbers, *_matrix(store, contents, numbers, rater, measured, apart), apart)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +125,7 @@ def evidence_of(store: Store, config: ScoreConfig, rule_set: RuleSet, corpus: Co
         second = rated(store, rule_set, again, store.rules.rater_number(rater.id))
         found = retest_reliability(sample.values[np.searchsorted(sample.contents, again)], second.values)[0]
         reliability = np.where(np.isnan(found), np.nan, np.clip(found, 0.01, 1.0))
+        reliability[np.flatnonzero(sample.measured)] = 1.0
     return Evidence(anchor, reliability)
 
 
@@ -162,14 +174,36 @@ def _dropped(chosen: Callable[[int], RuleChoice]) -> list[tuple[int, str]]:
 
 
 def scored(
-    store: Store, config: ScoreConfig, corpus: CorpusRecord, sample: Rated, choice: RuleChoice, rater: int
+    store: Store,
+    config: ScoreConfig,
+    corpus: CorpusRecord,
+    sample: Rated,
+    choice: RuleChoice,
+    rater: int,
+    measured: int | None = None,
 ) -> Scored:
-    """Scores of the pool under the chosen rules."""
+    """Scores of the pool under the chosen rules; `rater` and `measured` as for `rated`."""
     rows = store.corpora.rows(corpus.corpus)
     pool = pool_of(rows, config.duplicates)
     numbers = [sample.numbers[j] for j in choice.indices]
-    values, status = store.ratings.matrix(rows.content[pool], numbers, rater)
+    apart = [sample.measured[j] for j in choice.indices] if sample.measured else []
+    values, status = _matrix(store, rows.content[pool], numbers, rater, measured, apart)
     return Scored(rows, pool, numbers, values, status, choice.score(values, coverage=config.coverage))
+
+
+def _matrix(
+    store: Store, contents: Int64, numbers: list[int], rater: int, measured: int | None, apart: Sequence[bool]
+) -> tuple[Float32, UInt8]:
+    """Ratings by one rater, those of the rules set apart by the other."""
+    if measured is None or not any(apart):
+        return store.ratings.matrix(contents, numbers, rater)
+    values = np.empty((len(contents), len(numbers)), dtype=np.float32)
+    status = np.empty(values.shape, dtype=np.uint8)
+    for who, columns in ((rater, np.flatnonzero(~np.array(apart))), (measured, np.flatnonzero(apart))):
+        if len(columns):
+            found = store.ratings.matrix(contents, [numbers[j] for j in columns.tolist()], who)
+            values[:, columns], status[:, columns] = found
+    return values, status
 
 
 def from_column(store: Store, config: PickConfig, corpus: CorpusRecord) -> Scored:

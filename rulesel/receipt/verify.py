@@ -78,7 +78,7 @@ def _derived(
     except KeyError as error:
         raise UsageError(f"The store does not know {error.args[0]}: it is not the store of this receipt.") from error
     contents = sample_of(store.corpora.rows(corpus.corpus), config.rules.sample, config.seed)
-    sample = rated(store, rule_set, contents, raters["sample"])
+    sample = rated(store, rule_set, contents, raters["sample"], raters.get("measured"))
     choice = choice_of(config, rule_set, sample, evidence_of(store, config, rule_set, corpus, sample))
     expected = receipt["choice"]["rules"]
     same = [rule_set.rules[j].id for j in choice.indices] == [rule["id"] for rule in expected]
@@ -88,7 +88,7 @@ def _derived(
         Check("rules", same, f"{len(expected)} chosen"),
         Check("weights", same and np.allclose(choice.weights, [r["weight"] for r in expected]), "of the chosen rules"),
     ]
-    return scored(store, config, corpus, sample, choice, raters["corpus"])
+    return scored(store, config, corpus, sample, choice, raters["corpus"], raters.get("measured"))
 
 
 def _output_checks(

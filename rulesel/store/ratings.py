@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from rulesel.records import Float32, Int64, Ratings, Status, UInt8
+from rulesel.records import Flag, Float32, Int64, Ratings, Status, UInt8
 from rulesel.store.database import Database
 from rulesel.store.schema import STAGES
 
@@ -150,15 +150,28 @@ class RatingTable:
             self._db.rows("SELECT rule, reason FROM rating_reasons WHERE content = ? AND rater = ?", content, rater)
         )
 
-    def widen(self, rules: Sequence[int], names: Sequence[str], rater: int) -> None:
-        """Make the view `ratings_wide`: a row an example, a column a rule, for the rules of the latest run."""
+    def flags(self, contents: Int64, rater: int) -> dict[Flag, int]:
+        """How many of the contents have a rating with each flag."""
+        one_each = ", ".join(f"count(DISTINCT content) FILTER (flags & {int(flag)} <> 0)" for flag in Flag)
+        self._db.con.register("scope", pa.table({"content": contents}))
+        try:
+            (counts,) = self._db.rows(
+                f"SELECT {one_each} FROM ratings WHERE rater = ? AND flags <> 0 AND content IN (SELECT content FROM scope)",
+                rater,
+            )
+        finally:
+            self._db.con.unregister("scope")
+        return {flag: int(n) for flag, n in zip(Flag, counts, strict=True)}
+
+    def widen(self, rules: Sequence[int], names: Sequence[str], *raters: int) -> None:
+        """Make the view `ratings_wide`: a row an example, a column a rule, for the rules and raters of the latest run."""
         columns = ", ".join(
             f'max(r.value) FILTER (r.rule = {int(rule)}) AS "{name.replace(chr(34), chr(34) * 2)}"'
             for rule, name in zip(rules, names, strict=True)
         )
         self._db.con.execute(
             f"CREATE OR REPLACE VIEW ratings_wide AS SELECT e.example_id, e.row, {columns} FROM current_examples e "
-            f"JOIN ratings r ON r.content = e.content AND r.rater = {int(rater)} WHERE e.occurrence = 0 "
+            f"JOIN ratings r ON r.content = e.content AND r.rater IN ({_numbers(raters)}) WHERE e.occurrence = 0 "
             "GROUP BY e.example_id, e.row"
         )
 

@@ -264,6 +264,51 @@ def test_nothing_is_tried_beyond_this_machine(serve, model_config, monkeypatch):
     assert {address[0] for address in tried if isinstance(address, tuple)} == {"127.0.0.1"}
 
 
+MEASURED = """rules:
+  - {name: planted, text: The answer is as good as it says., sql: "coalesce(try_cast(regexp_extract(response, 'planted=([0-9.]+)', 1) AS DOUBLE), 0.0)"}
+  - {name: of no use, text: The answer ends in an odd digit., sql: "ends_with(response, '1')::DOUBLE"}
+  - {name: out of bounds, text: The answer reads files., sql: "(SELECT count(*) FROM read_csv('/etc/passwd'))"}
+  - {name: read, text: The answer is clear.}
+"""
+
+
+def test_an_expression_that_agrees_with_the_judge_rates_the_corpus_for_nothing(serve, model_config, planted, tmp_path):
+    planted(200)
+    (tmp_path / "read.yaml").write_text(MEASURED)
+    server = serve()
+    recorder = Recorder()
+    config = model_config(server.name, rules={"sample": 80, "keep": 4, "retest": 10})
+    outcome = run(config, recorder)
+    told = "\n".join(recorder.said)
+    assert "'planted' is computed on the corpus: its expression agrees with the judge, rho 0." in told
+    assert "'of no use' is read by the judge, its expression does not agree" in told
+    assert "'out of bounds' is read by the judge" in told
+    assert server.stats()["requests"] == 80 * 4 + 10 * 4 + 120 * 3
+    assert plan(config).calls == 0
+    j = [rule["name"] for rule in outcome.receipt["choice"]["rules"]].index("planted")
+    with opened(tmp_path) as store:
+        texts = [response for _, response in store.corpora.pairs(outcome.corpus.corpus, np.arange(200))]
+    said = np.array([float(text.split("=")[1]) for text in texts])
+    np.testing.assert_allclose(outcome.scored.values[:, j], said, atol=1e-6)
+    assert all(check.agrees for check in verify_file(tmp_path / "out.jsonl.receipt.json"))
+    assert ask(tmp_path, "SELECT count(DISTINCT rater) FROM ratings_long WHERE stage = 'corpus'") == [(2,)]
+    assert ask(tmp_path, "SELECT count(*), count(planted), count(read) FROM ratings_wide") == [(200, 200, 200)]
+    first = (tmp_path / "out.jsonl").read_bytes()
+    run(config)
+    assert (tmp_path / "out.jsonl").read_bytes() == first
+    assert server.stats()["requests"] == 720
+    run(model_config(server.name, rules={"sample": 80, "keep": 4, "retest": 10, "measure": False}))
+    assert server.stats()["requests"] == 720 + 120
+
+
+def test_rules_that_are_all_computed_ask_nobody_about_the_corpus(serve, model_config, planted, tmp_path):
+    planted(200)
+    (tmp_path / "read.yaml").write_text("".join(MEASURED.splitlines(keepends=True)[:2]))
+    server = serve()
+    run(model_config(server.name, rules={"sample": 80, "keep": 1}))
+    assert server.stats()["requests"] == 80
+
+
 def graded(server, tmp_path, **over):
     values = {"corpus": {"path": str(tmp_path / "planted.jsonl")}, "store": str(tmp_path / "store.duckdb")}
     return judge(check(JudgeConfig, values | {"judge": server.name, "concurrency": 16} | over))
