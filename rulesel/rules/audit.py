@@ -14,6 +14,7 @@ import numpy.typing as npt
 from rulesel.algorithms.dpp import condition, greedy_map
 from rulesel.algorithms.keyed import hashed
 from rulesel.algorithms.stability import bootstrap, mean_jaccard, membership
+from rulesel.algorithms.threads import one_blas_thread
 from rulesel.records import RuleSet
 from rulesel.rules.audit_arms import Bench, bench, compare, coverage, score_stability, set_scores, set_stability
 from rulesel.rules.audit_cards import Known, cards, example_standing, lost_standing
@@ -57,6 +58,7 @@ class Resamples(NamedTuple):
     """NaN where a rule was dropped before it was measured, shape (repeats, R)."""
 
 
+@one_blas_thread
 def audit_rules(
     rules: RuleSet,
     S: npt.ArrayLike,

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from rulesel.algorithms.dpp import log_det
 from rulesel.algorithms.kdpp import KDpp, numerical_rank
 from rulesel.algorithms.moments import noise_edge
+from rulesel.algorithms.threads import one_blas_thread
 from rulesel.rules.choice import RuleChoice
 from rulesel.rules.how_many import automatic, residual_variance, suggest
 from rulesel.rules.methods import Method, pick
@@ -26,6 +27,7 @@ Ints = npt.NDArray[np.int64]
 Kernel = Literal["weighted", "correlation", "covariance", "gram"]
 
 
+@one_blas_thread
 def choose_rules(
     S: npt.ArrayLike,
     r: int | Literal["auto"],
