@@ -217,7 +217,7 @@ def _map(basis: RuleChoice, usable: Ints) -> CorrelationMap:
     place[len(leaves) :] = np.arange(len(leaves), 2 * len(leaves))
     return CorrelationMap(
         order=usable[leaves].tolist(),
-        correlation=np.round(C[np.ix_(leaves, leaves)], 3).tolist(),
+        correlation=np.round(C[np.ix_(leaves, leaves)], 5).tolist(),
         merges=[
             Merge(left=int(place[int(a)]), right=int(place[int(b)]), height=float(height)) for a, b, height, _ in joined
         ],

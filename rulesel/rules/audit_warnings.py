@@ -18,6 +18,8 @@ FEW_RESAMPLES = 0.5
 LOW_RELIABILITY = 0.5
 MANY_FAILURES = 0.05
 LENGTH = 0.6
+FEW = 3
+"""Up to so many chosen rules of no shown relevance get a warning each."""
 LISTED = 12
 """Warnings of one kind that are spelled out; the rest are counted."""
 
@@ -45,6 +47,7 @@ def warned(
     """
     found: list[Warned] = []
     for warnings in (
+        _irrelevant(choice, cards),
         _of_the_chosen(choice, cards, lost),
         _of_the_set(choice, basis, arms, boot, spectrum),
         _repeats(choice, basis, cards),
@@ -68,11 +71,6 @@ def _of_the_chosen(choice: RuleChoice, cards: Sequence[RuleFigures], lost: Float
         if card.dropped:
             text = f"{name} was chosen although it is unusable: {card.dropped}."
             yield Warned(kind="dropped", grave=True, rules=[rule], text=text)
-        near = card.relevance
-        if near is not None and (near.value <= 0 or (near.low is not None and near.low <= 0)):
-            between = "" if near.low is None or near.high is None else f" ({number(near.low)} to {number(near.high)})"
-            text = f"Nothing shows that {name} bears on quality: its relevance is {number(near.value)}{between}."
-            yield Warned(kind="relevance", grave=True, rules=[rule], text=text)
         trust = card.reliability
         if trust is not None and trust.value < LOW_RELIABILITY:
             text = f"{name} is not rated consistently: a second rating agrees at r = {number(trust.value)} only."
@@ -91,6 +89,24 @@ def _of_the_chosen(choice: RuleChoice, cards: Sequence[RuleFigures], lost: Float
         if card.length_correlation is not None and abs(card.length_correlation) > LENGTH:
             text = f"{name} follows the length of the text (r = {number(card.length_correlation)})."
             yield Warned(kind="length", grave=False, rules=[rule], text=text)
+
+
+def _irrelevant(choice: RuleChoice, cards: Sequence[RuleFigures]) -> Iterator[Warned]:
+    """Chosen rules whose relevance may as well be zero, one by one where they are few."""
+    found = []
+    for rule in choice.indices:
+        near = cards[rule].relevance
+        if near is not None and (near.value <= 0 or (near.low is not None and near.low <= 0)):
+            between = "" if near.low is None or near.high is None else f" ({number(near.low)} to {number(near.high)})"
+            found.append((rule, f"“{cards[rule].name}”", number(near.value) + between))
+    if len(found) > FEW:
+        names = ", ".join(name for _, name, _ in found)
+        text = f"Nothing shows that {len(found)} of the {len(choice.indices)} bear on quality: {names}."
+        yield Warned(kind="relevance", grave=True, rules=[rule for rule, _, _ in found], text=text)
+        return
+    for rule, name, value in found:
+        text = f"Nothing shows that {name} bears on quality: its relevance is {value}."
+        yield Warned(kind="relevance", grave=True, rules=[rule], text=text)
 
 
 def _of_the_set(

@@ -114,10 +114,9 @@ def _correlations(sums: Moments, live: Bools, notes: list[str]) -> tuple[Floats,
     if (unseen := int((sums.pair_count[block] < 2).sum()) // 2) > 0:
         notes.append(f"{unseen} pairs of rules were never rated on the same examples and count as uncorrelated")
     if sums.rows < 10 * len(rules):
-        edge = (1 + np.sqrt(len(rules) / sums.rows)) ** 2
         notes.append(
-            f"{sums.rows} examples for {len(rules)} rules: correlations below about {2 / np.sqrt(sums.rows):.2f} and "
-            f"eigenvalues below {edge:.2f} are noise; 10 examples a rule would be better"
+            f"{sums.rows} examples for {len(rules)} rules: correlations below about {2 / np.sqrt(sums.rows):.2f} are "
+            "noise; 10 examples a rule would be better"
         )
     return C, clipped
 
