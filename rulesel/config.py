@@ -24,7 +24,10 @@ from rulesel.rules.weights import WeightKind
 from rulesel.selection import Selector
 
 COSMETIC = frozenset(
-    {"out", "store", "concurrency", "yes", "max_cost", "max_requests", "max_failed", "rpm", "tpm", "timeout", "prices"}
+    {
+        *("out", "store", "concurrency", "yes", "max_cost", "max_requests", "max_failed", "rpm", "tpm", "timeout"),
+        *("prices", "engine", "actors"),
+    }
 )
 """Settings that change how a run is carried out, not what it finds; they are not part of its identity."""
 
@@ -235,7 +238,13 @@ class ScoreConfig(Spending):
     corpus: CorpusConfig
     domain: str = ""
     judge: str = "signals"
+    judge_parameters: dict[str, Any] = {}
+    """Parameters of the rater, such as `dtype` or `tensor_parallel` of vllm:…; see `rulesel catalog`."""
     sample_judge: str | None = None
+    engine: Literal["local", "ray"] = "local"
+    """Where raters that compute for themselves run: in this process, or on a Ray cluster."""
+    actors: int | None = Field(default=None, ge=1)
+    """Ray actors at a time; None for as many as the cluster has room for."""
     rules: RulesConfig = RulesConfig()
     coverage: float = Field(default=0.9, ge=0, le=1)
     """Least share of the chosen rules' weight that must be rated for an example to get a score."""
@@ -245,18 +254,20 @@ class ScoreConfig(Spending):
 
     @model_validator(mode="after")
     def _raters(self) -> ScoreConfig:
-        _ = self.rater, self.sample_rater
+        if isinstance(self.rater, Chat) and self.engine == "ray":
+            raise ValueError(f"engine ray runs raters that compute for themselves (vllm:…, signals), not {self.judge}")
+        _ = self.sample_rater
         return self
 
     @property
     def rater(self) -> Rater:
         """Who rates the corpus."""
-        return rater_for(self.judge)
+        return rater_for(self.judge, **self.judge_parameters)
 
     @property
     def sample_rater(self) -> Rater:
         """Who rates the sample the rules are chosen on."""
-        return rater_for(self.sample_judge or self.judge)
+        return self.rater if self.sample_judge in {None, self.judge} else rater_for(str(self.sample_judge))
 
     @property
     def retest_rater(self) -> Rater | None:

@@ -14,7 +14,14 @@ CorpusArgument = Annotated[
     str, typer.Argument(help="Corpus (JSONL, CSV, Parquet, dataset directory, '-') or a rulesel.yaml.")
 ]
 Domain = Annotated[str | None, Opt(help="What the examples are for, in a sentence.")]
-JudgeModel = Annotated[str | None, Opt(help="Who rates: signals, or a model (openai/…, http://host:port/v1#model, …).")]
+JudgeModel = Annotated[
+    str | None, Opt(help="Who rates: signals, or a model (openai/…, http://host:port/v1#model, vllm:FOLDER-OR-ID, …).")
+]
+JudgeParam = Annotated[
+    list[str] | None, Opt(metavar="NAME=VALUE", help="Parameter of the rater, such as dtype=float32.")
+]
+Engine = Annotated[str | None, Opt(help="Where vllm:… and signals run: local, or ray.")]
+Actors = Annotated[int | None, Opt(help="Ray actors at a time; as many as the cluster has room for.")]
 SampleJudge = Annotated[str | None, Opt(help="Who rates the sample, if somebody else.")]
 Writer = Annotated[str | None, Opt(help="The model that writes the rules; without one a pack is used.")]
 Rules = Annotated[str | None, Opt(help="Rules: a YAML file or pack:NAME.")]
@@ -62,7 +69,7 @@ def base_of(corpus: str) -> dict[str, Any]:
 
 def scoring(given: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of a score configuration from a command's own arguments; None where nothing was said."""
-    same = ("duplicates", "domain", "judge", "sample_judge", "coverage", "seed", "store")
+    same = ("duplicates", "domain", "judge", "sample_judge", "coverage", "seed", "store", "engine", "actors")
     return {
         "corpus": {name: given.get(name) for name in FIELDS},
         "rules": {
@@ -71,6 +78,7 @@ def scoring(given: Mapping[str, Any]) -> dict[str, Any]:
             **{name: given.get(name) for name in ("writer", "count", "sample", "retest", "anchor", "measure")},
         },
         **{name: given.get(name) for name in same},
+        "judge_parameters": parameters(given.get("judge_param"), "--judge-param"),
         **spending(given),
     }
 
@@ -94,7 +102,7 @@ def kept(given: str | None) -> int | str | None:
     return int(given) if given and given.isdigit() else given
 
 
-def parameters(given: list[str] | None) -> dict[str, Any]:
+def parameters(given: list[str] | None, option: str = "--param") -> dict[str, Any]:
     """NAME=VALUE options as values: numbers, true/false and null as YAML reads them."""
     import yaml
 
@@ -104,7 +112,7 @@ def parameters(given: list[str] | None) -> dict[str, Any]:
     for one in given or []:
         name, sign, value = one.partition("=")
         if not sign or not name:
-            raise UsageError(f"--param takes NAME=VALUE, got {one!r}.")
+            raise UsageError(f"{option} takes NAME=VALUE, got {one!r}.")
         found[name] = yaml.safe_load(value)
     return found
 

@@ -28,6 +28,7 @@ def run(
     max_tokens: Annotated[int | None, Opt(help="Select until about this many tokens (4 characters each).")] = None,
     per: Annotated[str | None, Opt(metavar="FIELD=N", help="At most N for each value of a field.")] = None,
     judge: o.JudgeModel = None,
+    judge_param: o.JudgeParam = None,
     sample_judge: o.SampleJudge = None,
     writer: o.Writer = None,
     rules: o.Rules = None,
@@ -58,6 +59,8 @@ def run(
     prompt_field: o.PromptField = None,
     response_field: o.ResponseField = None,
     text_field: o.TextField = None,
+    engine: o.Engine = None,
+    actors: o.Actors = None,
     yes: o.Yes = False,
     json: Annotated[bool, Opt("--json", help="Print the receipt as JSON.")] = False,
 ) -> None:
@@ -93,6 +96,7 @@ def plan(
     corpus: o.CorpusArgument,
     domain: o.Domain = None,
     judge: o.JudgeModel = None,
+    judge_param: o.JudgeParam = None,
     sample_judge: o.SampleJudge = None,
     writer: o.Writer = None,
     rules: o.Rules = None,
@@ -134,6 +138,7 @@ def score(
     corpus: o.CorpusArgument,
     domain: o.Domain = None,
     judge: o.JudgeModel = None,
+    judge_param: o.JudgeParam = None,
     sample_judge: o.SampleJudge = None,
     writer: o.Writer = None,
     rules: o.Rules = None,
@@ -158,17 +163,44 @@ def score(
     prompt_field: o.PromptField = None,
     response_field: o.ResponseField = None,
     text_field: o.TextField = None,
+    engine: o.Engine = None,
+    actors: o.Actors = None,
+    shard: Annotated[
+        str | None, Opt(metavar="I/N", help="Rate what falls to worker I of N, into parts that `merge` takes.")
+    ] = None,
     yes: o.Yes = False,
 ) -> None:
-    """Rate a corpus on chosen rules and leave the score in the store, for `select`."""
+    """Rate a corpus on chosen rules and leave the score in the store, for `select`.
+
+    With --shard any number of processes share the work, on all machines that see the store's folder; then `rulesel
+    merge`, and the same command without --shard.
+    """
     given = dict(locals())
     from rulesel.cli._terminal import watching
     from rulesel.pipeline import score as score_corpus
 
     config = o.score_config(corpus, given)
+    if shard is not None:
+        rate_shard(config, shard)
+        return
     with watching() as watcher:
         found = score_corpus(config, watcher)
     typer.echo(f"{found.last_line}; store {config.store_path}")
+
+
+def rate_shard(config: Any, shard: str) -> None:  # noqa: ANN401 - config.ScoreConfig, imported late
+    """One worker's share of the corpus."""
+    from rulesel.cli._terminal import watching
+    from rulesel.engines import share_of
+    from rulesel.errors import UsageError
+    from rulesel.pipeline.shares import rate_share
+
+    if config.engine != "local":
+        raise UsageError("Either --shard or --engine ray: Ray hands out the shards itself.")
+    share = share_of(shard)
+    with watching() as watcher:
+        found = rate_share(config, share, watcher)
+    typer.echo(f"{found.last_line}; then: rulesel merge --store {found.store}")
 
 
 def retry_failed(

@@ -1,7 +1,8 @@
-"""select, explain, sql, export, import, verify, runs: what a store holds."""
+"""select, explain, sql, export, import, merge, verify, runs: what a store holds."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ AsJson = Annotated[bool, Opt("--json", help="JSON for machines.")]
 
 def register(app: typer.Typer) -> None:
     """Add these commands."""
-    for command in (select, explain, sql, export, verify, runs):
+    for command in (select, explain, sql, export, merge, verify, runs):
         app.command()(command)
     imports = typer.Typer(help="Bring your own numbers.", no_args_is_help=True)
     imports.command("ratings")(import_ratings)
@@ -139,6 +140,31 @@ def export(
     with Store(store, read_only=True) as opened:
         n = write(opened, view, out)
     typer.echo(f"{out}: {n:,} rows of {view}")
+
+
+def merge(
+    store: StoreFile,
+    folder: Annotated[
+        Path | None, typer.Argument(help="Folder of shards, or one of several; the store's own if not named.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Take the parts that `score --shard` wrote into the store; what is there already is left alone."""
+    from rulesel.cli._terminal import as_json, watching
+    from rulesel.pipeline.sharding import merge as take
+    from rulesel.store import Store
+
+    with watching() as watcher, Store(store, must_exist=True) as opened:
+        found = take(opened, folder, watcher)
+    if json:
+        as_json(asdict(found))
+        return
+    typer.echo(
+        f"{found.shards:,} of {found.of:,} shards: {found.new:,} ratings new, {found.known:,} known"
+        + (f"; {found.unknown:,} examples are not in this store" if found.unknown else "")
+    )
+    if found.shards == found.of:
+        typer.echo("All are there: the command of the workers without --shard computes the scores.")
 
 
 def verify(

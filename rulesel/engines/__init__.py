@@ -73,10 +73,18 @@ class Job:
         """Where a shard's ratings are, once they are there."""
         return self.folder / "ratings" / f"part-{shard:05d}.parquet"
 
-    def missing(self, share: tuple[int, int] = (1, 1)) -> list[int]:
-        """Shards without ratings, of those that fall to worker i of n (counted from 1)."""
+    def shards_of(self, share: tuple[int, int]) -> range:
+        """Shards that fall to worker i of n (counted from 1)."""
         i, n = share
-        return [s for s in range(i - 1, self.shards, n) if not self.ratings_path(s).exists()]
+        return range(i - 1, self.shards, n)
+
+    def missing(self, share: tuple[int, int] = (1, 1)) -> list[int]:
+        """Shards without ratings, of those that fall to worker i of n."""
+        return [s for s in self.shards_of(share) if not self.ratings_path(s).exists()]
+
+    def examples_in(self, shard: int) -> int:
+        """How many examples a shard holds."""
+        return int(pq.read_metadata(self.examples_path(shard)).num_rows)
 
     def batches(self, shard: int, size: int) -> Iterator[Batch]:
         """A shard's examples, `size` at a time."""

@@ -9,12 +9,14 @@ import numpy as np
 
 from rulesel.config import ScoreConfig
 from rulesel.digest import digest
+from rulesel.engines.ray import Cluster
 from rulesel.errors import UsageError
 from rulesel.llm.names import is_free
 from rulesel.pipeline.grading import grade
 from rulesel.pipeline.lending import attempt
 from rulesel.pipeline.measuring import measured_rules, tell
 from rulesel.pipeline.rating import check_failures, rate
+from rulesel.pipeline.sharding import rate_on
 from rulesel.pipeline.watch import Watcher
 from rulesel.pipeline.writing import written_rules
 from rulesel.raters import Rater
@@ -62,7 +64,11 @@ class Chain:
     def __init__(self, store: Store, config: ScoreConfig, corpus: CorpusRecord, watcher: Watcher) -> None:
         self.store, self.config, self.corpus, self.watcher = store, config, corpus, watcher
         self.identity = config.identity(corpus.sha256)
-        self._raters: dict[str, Rater] = {"sample": config.sample_rater, "corpus": config.rater}
+        sample, corpus_rater = config.sample_rater, config.rater
+        if sample.id == corpus_rater.id:
+            corpus_rater = sample  # one engine
+        self._raters: dict[str, Rater] = {"sample": sample, "corpus": corpus_rater}
+        self._cluster: Cluster | None = None
         if (again := config.retest_rater) is not None:
             self._raters["retest"] = again
         self._proposals: dict[str, str] = {}
@@ -76,6 +82,8 @@ class Chain:
         finally:
             for rater in self._raters.values():
                 rater.close()
+            if self._cluster is not None:
+                self._cluster.close()
 
     @property
     def raters(self) -> list[Rater]:
@@ -154,11 +162,12 @@ class Chain:
 
     def score(self, rule_set: RuleSet, sample: Rated, choice: RuleChoice) -> Scored:
         """The pool rated on the chosen rules and scored; the scores are kept as the column `score`."""
-        rows = self.store.corpora.rows(self.corpus.corpus)
-        contents = np.unique(rows.content[pool_of(rows, self.config.duplicates)])
         rules = [rule_set.rules[j] for j in choice.indices]
+        read, contents = self.to_read(rule_set, choice)
+        if (other := self._raters["sample"]) is not self._raters["corpus"]:
+            other.close()  # two engines do not fit one graphics processor
+        number = self._rate(read, contents, "corpus")
         measured = self._measured
-        number = self._rate([rule for rule in rules if measured is None or rule.sql is None], contents, "corpus")
         if measured is not None:
             self._rate([rule for rule in rules if rule.sql is not None], contents, "corpus", "measured")
         found = scored(self.store, self.config, self.corpus, sample, choice, number, measured)
@@ -175,6 +184,19 @@ class Chain:
             provenance={"rules": [rule.name for rule in rules], "weights": weights, "judge": self.config.judge},
         )
         return found
+
+    def to_read(self, rule_set: RuleSet, choice: RuleChoice) -> tuple[list[Rule], Int64]:
+        """The chosen rules that are not computed, and the pool's contents, ascending."""
+        rows = self.store.corpora.rows(self.corpus.corpus)
+        rules = [rule_set.rules[j] for j in choice.indices]
+        read = [rule for rule in rules if self._measured is None or rule.sql is None]
+        return read, np.unique(rows.content[pool_of(rows, self.config.duplicates)])
+
+    def keep_rater(self) -> Rater:
+        """The corpus's rater, from now on the caller's to close."""
+        kept = self._raters["corpus"]
+        self._raters = {stage: rater for stage, rater in self._raters.items() if rater is not kept}
+        return kept
 
     def free(self) -> bool:
         """True if nobody can send a bill for this run."""
@@ -200,19 +222,20 @@ class Chain:
     def _rate(self, rules: Sequence[Rule], contents: np.ndarray, stage: str, who: str | None = None) -> int:
         config = self.config
         judge = config.judge if stage == "corpus" else config.sample_judge or config.judge
-        number = rate(
-            self.store,
-            self._raters[who or stage],
-            judge,
-            rules,
-            contents,
-            stage,
-            lender=self._lender,
-            watcher=self.watcher,
-            max_failed=config.max_failed,
-        )
+        rater = self._raters[who or stage]
+        asked = (self.store, rater, judge, rules, contents, stage)
+        if config.engine == "ray" and who is None and not isinstance(rater, Chat):
+            number = rate_on(self._on_ray(), *asked, watcher=self.watcher, max_failed=config.max_failed)
+        else:
+            number = rate(*asked, lender=self._lender, watcher=self.watcher, max_failed=config.max_failed)
         check_failures(self.store, contents, self.store.rules.numbers(rules), number, config.max_failed, stage)
         return number
+
+    def _on_ray(self) -> Cluster:
+        if self._cluster is None:
+            gpus = max(getattr(rater, "tensor_parallel", 0) for rater in self.raters)
+            self._cluster = Cluster(actors=self.config.actors, gpus=gpus)
+        return self._cluster
 
 
 def ratable(rule_set: RuleSet, raters: Sequence[Rater]) -> tuple[RuleSet, list[str]]:

@@ -1,0 +1,239 @@
+"""Cells that are missing, rated in shards by whoever is there, and their parts taken into the store."""
+
+from __future__ import annotations
+
+import math
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from rulesel.engines import SHARD, Job, make_job, open_job
+from rulesel.engines.parts import Part, read_part
+from rulesel.engines.ray import Cluster
+from rulesel.errors import UsageError
+from rulesel.pipeline.rating import READ, Tally
+from rulesel.pipeline.watch import Progress, Watcher
+from rulesel.raters import Rater
+from rulesel.records import Batch, Int64, Ratings, Rule
+from rulesel.store import Cells, Store
+
+ROUNDS = 4
+"""Shards an actor gets at least, so that the last to finish keeps nobody waiting for long."""
+
+
+@dataclass
+class Merged:
+    """What came of merging.
+
+    Attributes:
+        shards: parts that were there.
+        of: how many there will be.
+        new: cells the store did not have.
+        known: cells it had.
+        unknown: examples it does not hold; their cells are left out.
+    """
+
+    shards: int = 0
+    of: int = 0
+    new: int = 0
+    known: int = 0
+    unknown: int = 0
+
+
+def shards_of(store: Path) -> Path:
+    """The folder of a store's jobs."""
+    return store.with_name(store.name + ".shards")
+
+
+def jobs_in(folder: Path) -> list[Job]:
+    """The job of that folder, or those inside it.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if (folder / "manifest.json").exists():
+        return [open_job(folder)]
+    if not (found := _jobs(folder)):
+        raise UsageError(f"{folder} holds no shards. `rulesel score … --shard i/n` makes them.")
+    return found
+
+
+def make_jobs(
+    store: Store,
+    rater: Rater,
+    judge: str,
+    rules: Sequence[Rule],
+    contents: Int64,
+    *,
+    root: Path,
+    workers: int,
+) -> list[Job]:
+    """Write what is missing among contents × rules as shards; as a rule one job, more where rules came later.
+
+    Args:
+        store: whose cells.
+        rater: who will rate.
+        judge: what names the rater.
+        rules: columns.
+        contents: rows, in any order.
+        root: folder the jobs go to.
+        workers: how many will share the work; shards are small enough for each to have `ROUNDS`.
+    """
+    numbers = store.rules.numbers(rules)
+    by_number = dict(zip(numbers, rules, strict=True))
+    number = store.rules.rater(rater.id, judge, rater.model_dump(mode="json"), rater.provenance())
+    jobs = []
+    for cells in store.ratings.missing(contents, numbers, number) if numbers else []:
+        size = min(SHARD, max(rater.chunk, math.ceil(len(cells.contents) / (ROUNDS * workers))))
+        wanted = [by_number[rule] for rule in cells.rules]
+        jobs.append(make_job(root, judge, rater, wanted, store.secret, _feed(store, cells), size=size))
+    return jobs
+
+
+def merge(store: Store, folder: Path | None = None, watcher: Watcher | None = None) -> Merged:
+    """Take the parts that are there into the store; what it holds already is left alone.
+
+    Args:
+        store: opened for writing.
+        folder: of one job or of several; the store's own if not given.
+        watcher: told after every part.
+
+    Raises:
+        UsageError: there are no shards, or a part does not belong to its job.
+    """
+    watcher, found = watcher or Watcher(), Merged()
+    for job in jobs_in(folder or shards_of(_path(store))):
+        found.of += job.shards
+        for shard in _there(job):
+            found.shards += 1
+            merge_part(store, job, shard, found)
+            watcher.progress(Progress("merge", found.shards, found.of, "shards"))
+            watcher.check()
+    return found
+
+
+def merge_part(store: Store, job: Job, shard: int, found: Merged, stage: str = "corpus") -> Part:
+    """Take one part into the store and count in `found`; returns the part.
+
+    Raises:
+        UsageError: the part does not belong to the job.
+    """
+    part = read_part(job.ratings_path(shard))
+    if part.examples and (part.rater != job.rater or part.rules != [rule.id for rule in job.rules]):
+        raise UsageError(
+            f"{job.ratings_path(shard)} was rated by another rater or under other rules than its job says."
+        )
+    rules = store.rules.numbers(job.rules)
+    rater = store.rules.rater(job.rater, job.judge, job.parameters, part.provenance)
+    contents = _contents(store, part.examples)
+    there = contents >= 0
+    new = 0
+    for cells in store.ratings.missing(contents[there], rules, rater):
+        order = np.argsort(contents, kind="stable")
+        rows = order[np.searchsorted(contents, cells.contents, sorter=order)]
+        columns = np.array([rules.index(rule) for rule in cells.rules], dtype=np.int64)
+        store.ratings.add(cells.contents, cells.rules, rater, stage, _some(part.ratings, rows, columns))
+        new += cells.n
+    found.new += new
+    found.known += int(there.sum()) * len(rules) - new
+    found.unknown += int((~there).sum())
+    return part
+
+
+def rate_on(
+    cluster: Cluster,
+    store: Store,
+    rater: Rater,
+    judge: str,
+    rules: Sequence[Rule],
+    contents: Int64,
+    stage: str,
+    *,
+    watcher: Watcher,
+    max_failed: float,
+) -> int:
+    """Rate what is missing on a Ray cluster, each part merged as it comes; returns the rater's number in the store.
+
+    Parts that an interrupted attempt left are merged first, so that no finished shard is rated again.
+
+    Raises:
+        TooManyFailures: early, as when rating in this process.
+        Interrupted: the user asked to stop; finished shards are kept.
+        ModelError: a shard failed for good.
+    """
+    root = shards_of(_path(store)) / "ray"
+    for left in _jobs(root):
+        if left.rater == rater.id:
+            for shard in _there(left):
+                merge_part(store, left, shard, Merged(), stage)
+            shutil.rmtree(left.folder)
+    jobs = make_jobs(store, rater, judge, rules, contents, root=root, workers=cluster.actors)
+    told = _told(store, jobs, len(np.unique(contents)) * len(rules), stage, max_failed, watcher)
+    for job in jobs:
+        cluster.rate_shards(job, job.missing(), progress=told(job), tick=watcher.check)
+        shutil.rmtree(job.folder)
+    return store.rules.rater_number(rater.id)
+
+
+def _told(
+    store: Store, jobs: Sequence[Job], total: int, stage: str, max_failed: float, watcher: Watcher
+) -> Callable[[Job], Callable[[int, int], None]]:
+    """What is done with each finished shard: merged, counted, told."""
+    done = total - sum(job.examples * len(job.rules) for job in jobs)
+    tally = Tally(max_failed, stage)
+
+    def of(job: Job) -> Callable[[int, int], None]:
+        def finished(shard: int, _count: int) -> None:
+            nonlocal done
+            part = merge_part(store, job, shard, Merged(), stage)
+            done += part.ratings.status.size
+            tally.add(part.ratings.status)
+            watcher.progress(Progress(f"rate {stage}", done, total, "ratings", tally.by_kind()))
+            tally.alarm()
+
+        return finished
+
+    watcher.progress(Progress(f"rate {stage}", done, total, "ratings"))
+    return of
+
+
+def _jobs(root: Path) -> list[Job]:
+    return [open_job(path.parent) for path in sorted(root.glob("[!.]*/manifest.json"))]
+
+
+def _there(job: Job) -> list[int]:
+    """Shards with a part."""
+    return sorted(set(range(job.shards)) - set(job.missing()))
+
+
+def _feed(store: Store, cells: Cells) -> Iterator[Batch]:
+    return (batch for _, batch in store.corpora.batches(cells.contents, READ))
+
+
+def _contents(store: Store, hashes: Sequence[str]) -> Int64:
+    """Content numbers; -1 where the store has no such content."""
+    rows = store.db.rows("SELECT hash, content FROM contents WHERE hash IN (SELECT unnest(?))", list(hashes))
+    known = dict(rows)
+    return np.array([known.get(one, -1) for one in hashes], dtype=np.int64)
+
+
+def _some(ratings: Ratings, rows: Int64, columns: Int64) -> Ratings:
+    """A block of ratings."""
+    at = np.ix_(rows, columns)
+    row_of, column_of = ({int(one): i for i, one in enumerate(axis)} for axis in (rows, columns))
+    return Ratings(
+        ratings.values[at],
+        ratings.status[at],
+        ratings.flags[at],
+        None if ratings.mass is None else ratings.mass[at],
+        {(row_of[i], column_of[j]): why for (i, j), why in ratings.reasons.items() if i in row_of and j in column_of},
+    )
+
+
+def _path(store: Store) -> Path:
+    if store.path is None:
+        raise UsageError("A store in memory has no place for shards.")
+    return store.path
