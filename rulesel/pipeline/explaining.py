@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import orjson
 import pyarrow.csv
 import pyarrow.parquet as pq
 
 from rulesel.errors import UnknownName, UsageError
-from rulesel.receipt import Check, as_json, verify
+from rulesel.receipt import Check, as_json, read_receipt, store_path, verify
 from rulesel.store import Store
 
 VIEWS = ("ratings_long", "ratings_wide", "selection_view", "column_view", "current_examples", "calls", "rules", "runs")
@@ -121,16 +120,6 @@ def verify_file(path: Path, store: Path | None = None) -> list[Check]:
     Raises:
         UsageError: it is no receipt, or the store is not found.
     """
-    try:
-        receipt = orjson.loads(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}.") from error
-    except orjson.JSONDecodeError as error:
-        raise UsageError(f"{path} is no receipt: {error}.") from error
-    if not isinstance(receipt, dict) or "receipt" not in receipt:
-        raise UsageError(f"{path} is no receipt.")
-    named = Path(str(receipt.get("store")))
-    places = [store] if store else [named, path.parent / named.name]
-    place = next((one for one in places if one.exists()), places[0])
-    with Store(place, read_only=True) as opened:
+    receipt = read_receipt(path)
+    with Store(store or store_path(receipt, path), read_only=True) as opened:
         return verify(receipt, opened, path.parent)

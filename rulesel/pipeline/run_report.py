@@ -7,13 +7,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 
 from rulesel.config import PickConfig
 from rulesel.corpus import field_values
 from rulesel.errors import CorpusError, UsageError
 from rulesel.pipeline.auditing import Derived, audit_run, corpus_of, derive_choice, joined
-from rulesel.receipt import Scored, features_of, from_column, scored, selection_of, source_of
+from rulesel.receipt import (
+    Scored,
+    features_of,
+    from_column,
+    read_receipt,
+    scored,
+    selection_of,
+    source_of,
+    store_path,
+)
 from rulesel.receipt.document import digest_of_ids
 from rulesel.records import Float64, Int64, Selection, Status
 from rulesel.reporting.run import Run
@@ -37,28 +45,8 @@ def report_file(path: Path, store: Path | None = None) -> RunFigures:
         UsageError: it is no receipt, or the store is not found or is another's.
     """
     receipt = read_receipt(path)
-    named = Path(str(receipt.get("store")))
-    places = [store] if store else [named, path.parent / named.name]
-    place = next((one for one in places if one.exists()), places[0])
-    with Store(place, read_only=True) as opened:
+    with Store(store or store_path(receipt, path), read_only=True) as opened:
         return report(receipt, opened)
-
-
-def read_receipt(path: Path) -> dict[str, Any]:
-    """A receipt as it was written.
-
-    Raises:
-        UsageError: it cannot be read, or is no receipt of this kind.
-    """
-    try:
-        receipt = orjson.loads(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}.") from error
-    except orjson.JSONDecodeError as error:
-        raise UsageError(f"{path} is no receipt: {error}.") from error
-    if not isinstance(receipt, dict) or receipt.get("receipt") != 1:
-        raise UsageError(f"{path} is no receipt that this rulesel can read (receipt: 1).")
-    return receipt
 
 
 def report(receipt: dict[str, Any], store: Store, *, flaws: Mapping[int, str | None] | None = None) -> RunFigures:

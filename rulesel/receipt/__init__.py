@@ -16,6 +16,7 @@ from rulesel.receipt.derive import (
     write_records,
 )
 from rulesel.receipt.document import as_json, column_receipt, packages, receipt_of
+from rulesel.receipt.file import read_receipt, store_path
 from rulesel.receipt.offering import features_of, selection_of
 from rulesel.receipt.verify import Check, verify
 
@@ -33,12 +34,14 @@ __all__ = [
     "packages",
     "pool_of",
     "rated",
+    "read_receipt",
     "receipt_of",
     "row_ids",
     "sample_of",
     "scored",
     "selection_of",
     "source_of",
+    "store_path",
     "verify",
     "write_records",
 ]

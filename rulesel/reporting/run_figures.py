@@ -106,8 +106,6 @@ class Stage(_Figures):
 
     name: str
     calls: int
-    cached: int = 0
-    """Answers that were there already and cost nothing."""
     tokens_in: int | None = None
     tokens_out: int | None = None
     dollars: float | None = None

@@ -238,7 +238,7 @@ def _agreement(name: str, first: Floats, second: Floats) -> Agreement:
         return Agreement(name=name, rows=len(a), correlation=None)
     r = float(np.corrcoef(a, b)[0, 1])
     centre, half = np.arctanh(np.clip(r, -1 + 1e-12, 1 - 1e-12)), 1.96 / np.sqrt(len(a) - 3)
-    low, high = float(np.tanh(centre - half)), float(np.tanh(centre + half))
+    low, high = min(float(np.tanh(centre - half)), r), max(float(np.tanh(centre + half)), r)
     return Agreement(name=name, rows=len(a), correlation=Estimate(value=r, low=low, high=high))
 
 

@@ -146,3 +146,13 @@ def test_the_page_escapes_what_it_shows_and_includes_the_audit(figures: RunFigur
 def test_columns_of_another_length_are_refused() -> None:
     with pytest.raises(ValueError, match="lengths has 3 rows"):
         measure(run(lengths=np.ones(3)))
+
+
+def test_the_interval_of_a_perfect_agreement_holds_it() -> None:
+    column = np.arange(20.0)
+    run = Run(corpus="c", scores=column, selected=np.arange(5), method="top_k", again={"r": (column, column)})
+    found = measure(run).agreement[0].correlation
+    assert found is not None
+    assert found.low is not None
+    assert found.high is not None
+    assert found.low <= found.value <= found.high
