@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import queue
+import math
 import threading
 import time
 from collections import deque
@@ -14,38 +14,13 @@ from rulesel.llm.backend import Backend, Capability
 from rulesel.llm.base import ChatRequest, Completion, Failure, Ledger, decode
 from rulesel.llm.faults import Final, Retryable
 from rulesel.llm.prices import Price
-from rulesel.llm.sender import Job, Limits, Sender
+from rulesel.llm.sender import Limits, Sender
+from rulesel.llm.slots import Flow, Slot
 
 _HAND_OVER = 32
 """Requests handed to the event loop at a time."""
-
-
-class _Slot(Job):
-    """A job in the caller's order: what became of it, and how its caller is woken."""
-
-    __slots__ = ("awaited", "done", "error", "ready", "result", "task")
-
-    def __init__(self, request: ChatRequest, key: str, ready: queue.SimpleQueue[None]) -> None:
-        super().__init__(request, key)
-        self.ready = ready
-        self.result: Completion | Failure | None = None
-        self.error: BaseException | None = None
-        self.task: asyncio.Task[Completion | Failure] | None = None
-        self.done = self.awaited = False
-
-    def finish(self, result: Completion | Failure | None, error: BaseException | None = None) -> None:
-        self.result, self.error, self.done = result, error, True
-        if self.awaited:
-            self.ready.put(None)
-
-    def finish_with(self, task: asyncio.Task[Completion | Failure]) -> None:
-        error = asyncio.CancelledError() if task.cancelled() else task.exception()
-        self.finish(None if error else task.result(), error)
-
-    def wait(self) -> None:
-        self.awaited = True
-        while not self.done:
-            self.ready.get()
+_PATIENT = 16
+"""Windows of answers kept while an earlier request stalls or is tried again."""
 
 
 class Client:
@@ -91,7 +66,10 @@ class Client:
         return self._price
 
     def complete(self, requests: Iterable[ChatRequest]) -> Iterator[Completion | Failure]:
-        """Yield one result a request, in order; requests are drawn at most a window ahead.
+        """Yield one result a request, in order.
+
+        Requests are drawn a window ahead of the answers taken, and further while the first answer in order is waited
+        for, so that one request that stalls does not hold up all the others.
 
         Leaving early, also by Ctrl-C, waits for what is under way and keeps it in the ledger; a second Ctrl-C does not.
 
@@ -99,16 +77,18 @@ class Client:
             ModelError: no request to this model can succeed.
             BudgetReached: the ledger allows no further request; what was under way is kept.
         """
-        source, slots = iter(requests), deque[_Slot]()
-        ready: queue.SimpleQueue[None] = queue.SimpleQueue()
+        source, slots, flow = iter(requests), deque[Slot](), Flow()
         exhausted = False
         try:
             while True:
-                if not exhausted and len(slots) <= self._window - _HAND_OVER:
-                    exhausted = self._draw(source, slots, ready)
+                if not exhausted and (room := self._room(slots, flow)):
+                    exhausted = self._draw(source, slots, flow, room)
                 if not slots:
                     return
-                slots[0].wait()
+                if not slots[0].done:
+                    more = not exhausted and len(slots) < _PATIENT * self._window
+                    slots[0].wait(flow.started - self._window + _HAND_OVER if more else math.inf)
+                    continue
                 slot = slots.popleft()
                 if slot.error is not None:
                     raise slot.error
@@ -143,20 +123,28 @@ class Client:
         loop.close()
         self._backend = self._sender = None
 
-    def _draw(self, source: Iterator[ChatRequest], slots: deque[_Slot], ready: queue.SimpleQueue[None]) -> bool:
-        """Fill the window; returns whether the source is exhausted."""
-        fresh: list[_Slot] = []
+    def _room(self, slots: deque[Slot], flow: Flow) -> int:
+        """How many requests to draw now: none, or enough to be worth while."""
+        ahead = len(slots)
+        if slots and not slots[0].done and ahead < _PATIENT * self._window:
+            ahead = min(ahead, flow.under_way)
+        return self._window - ahead if ahead <= self._window - _HAND_OVER else 0
+
+    def _draw(self, source: Iterator[ChatRequest], slots: deque[Slot], flow: Flow, n: int) -> bool:
+        """Draw and start so many requests; returns whether the source is exhausted."""
+        fresh: list[Slot] = []
         try:
-            while len(slots) < self._window:
+            for _ in range(n):
                 request = next(source, None)
                 if request is None:
                     return True
-                slot = _Slot(request, request.id(self._id), ready)
+                slot = Slot(request, request.id(self._id), flow)
                 slots.append(slot)
                 reply = self._ledger.lookup(slot.key) if self._ledger is not None else None
                 if reply is not None:
-                    slot.finish(decode(reply))
+                    slot.result, slot.done = decode(reply), True
                     continue
+                flow.started += 1
                 fresh.append(slot)
                 if len(fresh) == _HAND_OVER:
                     self._hand_over(fresh)
@@ -166,10 +154,10 @@ class Client:
             if fresh:
                 self._hand_over(fresh)
 
-    def _hand_over(self, slots: list[_Slot]) -> None:
+    def _hand_over(self, slots: list[Slot]) -> None:
         self._running().call_soon_threadsafe(self._launch, slots)
 
-    def _abandon(self, slots: list[_Slot]) -> None:
+    def _abandon(self, slots: list[Slot]) -> None:
         if not slots or self._loop is None:
             return
         self._loop.call_soon_threadsafe(_drop, slots)
@@ -191,7 +179,7 @@ class Client:
             self._sender = Sender(self._id, self._backend, self._ledger, self._price, self._limits)
         return self._backend, self._sender
 
-    def _launch(self, slots: list[_Slot]) -> None:
+    def _launch(self, slots: list[Slot]) -> None:
         loop = asyncio.get_running_loop()
         try:
             sender = self._opened()[1]
@@ -231,7 +219,7 @@ async def _send_in_some_form(backend: Backend, request: ChatRequest) -> Completi
     return await backend.send(request)
 
 
-def _drop(slots: list[_Slot]) -> None:
+def _drop(slots: list[Slot]) -> None:
     for slot in slots:
         slot.dropped = True
         if slot.task is not None and not slot.sent:

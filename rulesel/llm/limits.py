@@ -37,17 +37,19 @@ class Bucket:
 class Gate:
     """Lets at most `width` requests be under way: additive increase, multiplicative decrease.
 
-    A refusal for load halves the width, at most once a `calm` interval; each width's worth of good answers adds one.
-    All methods run in one event loop.
+    Refusals for load narrow it by twice their share among the answers since the last time, at most by half, and at most
+    once a `calm` interval; each width's worth of good answers adds one. So a server that is full halves the width, and
+    one that refuses a request now and then is not starved. All methods run in one event loop.
     """
 
     def __init__(self, most: int, clock: Callable[[], float] = time.monotonic, calm: float = 1.0) -> None:
-        """Args: most requests at once, a clock in seconds, least seconds between two halvings."""
+        """Args: most requests at once, a clock in seconds, least seconds between two narrowings."""
         self._most = most
         self._width = float(most)
         self._clock = clock
         self._calm = calm
-        self._halved_at = float("-inf")
+        self._narrowed_at = float("-inf")
+        self._good = self._refused = 0  # since then
         self._closed_until = float("-inf")
         self._waiting: deque[asyncio.Future[None]] = deque()
         self.under_way = 0
@@ -84,6 +86,7 @@ class Gate:
 
     def good(self) -> None:
         """An answer came."""
+        self._good += 1
         self._width = min(float(self._most), self._width + 1.0 / self._width)
 
     def throttled(self, retry_after: float | None = None) -> None:
@@ -91,6 +94,8 @@ class Gate:
         now = self._clock()
         if retry_after is not None:
             self._closed_until = max(self._closed_until, now + retry_after)
-        if now - self._halved_at >= self._calm:
-            self._halved_at = now
-            self._width = max(1.0, self._width / 2.0)
+        self._refused += 1
+        if now - self._narrowed_at >= self._calm:
+            share = self._refused / (self._good + self._refused)
+            self._width = max(1.0, self._width * max(0.5, 1.0 - 2.0 * share))
+            self._narrowed_at, self._good, self._refused = now, 0, 0

@@ -58,7 +58,7 @@ class Lender:
     def dollars(self) -> float | None:
         """Spent so far; None where nothing was priced."""
         spent = self.ledger.spent
-        return spent.cost if spent.cost or (spent.requests and not spent.unpriced) else None
+        return round(spent.cost, 6) if spent.cost or (spent.requests and not spent.unpriced) else None
 
     @property
     def bill(self) -> str | None:

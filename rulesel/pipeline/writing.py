@@ -71,10 +71,13 @@ def opening(store: Store, config: ScoreConfig, corpus: CorpusRecord) -> list[Cha
 
 def tell(found: Written, watcher: Watcher) -> None:
     """What was merged, what could not be read, and whether rules are lacking."""
-    for merged in found.merged[:MENTIONED]:
+    reworded = [merged for merged in found.merged if merged.dropped.name != merged.kept.name]
+    if len(reworded) < len(found.merged):
+        watcher.say(f"  {len(found.merged) - len(reworded)} were written more than once under the same name, merged")
+    for merged in reworded[:MENTIONED]:
         watcher.say(f"  {merged.dropped.name!r} says what {merged.kept.name!r} says ({merged.similarity:.2f}), merged")
-    if len(found.merged) > MENTIONED:
-        watcher.say(f"  {len(found.merged)} merged in all")
+    if len(reworded) > MENTIONED:
+        watcher.say(f"  {len(reworded) - MENTIONED} more merged")
     for mistake in found.rejected[:MENTIONED]:
         watcher.say(f"  not read: {mistake}")
     if len(found.rules) < found.wanted:

@@ -201,7 +201,7 @@ class Model:
             messages,
             max_tokens=request.get("max_tokens") or request.get("max_completion_tokens") or 16,
             top_logprobs=request.get("top_logprobs", 0),
-            json_schema={"any": True} if "JSON object" in messages[-1][1] else None,
+            json_schema={"any": True} if any(map(_asks_for_rules, messages)) else None,
         )
         made = await self.fake.send(asked)
         text, refusal = made.text, None
@@ -239,6 +239,10 @@ class Model:
         self, status: int, message: str, code: str | None, headers: dict[str, str] | None = None
     ) -> tuple[int, dict[str, str], bytes, str | None]:
         return status, headers or {}, orjson.dumps({"error": {"message": message, "type": "x", "code": code}}), None
+
+
+def _asks_for_rules(message: tuple[str, str]) -> bool:
+    return message[0] == "user" and "JSON object" in message[1].rpartition(" END OF DOCUMENT")[2]
 
 
 class Connection(asyncio.Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -81,6 +82,34 @@ def test_requests_are_drawn_a_window_ahead_and_no_further(open_client: Make) -> 
     assert drawn <= 64
     answers.close()  # type: ignore[attr-defined]
     assert drawn <= 64
+
+
+class Stalling(Fake):
+    """Keeps the first request until `n` others are answered; gives up after five seconds."""
+
+    def __init__(self, n: int) -> None:
+        super().__init__(echo)
+        self.n, self.others, self.seen = n, 0, -1
+
+    async def send(self, request: ChatRequest) -> Completion:
+        if echo(request) == "0":
+            for _ in range(500):
+                if self.others >= self.n:
+                    break
+                await asyncio.sleep(0.01)
+            self.seen = self.others
+        else:
+            self.others += 1
+        return await super().send(request)
+
+
+@pytest.mark.parametrize("n", [500, 20_000])
+def test_a_request_that_stalls_does_not_hold_up_the_others_and_what_waits_is_bounded(n: int) -> None:
+    backend = Stalling(500)
+    client = Client("m", lambda: backend, limits=QUICK)
+    assert texts(client.complete(ask(i) for i in range(n + 1))) == [str(i) for i in range(n + 1)]
+    assert 500 <= backend.seen <= 16 * 64
+    client.close()
 
 
 def test_identical_requests_under_way_are_sent_once(open_client: Make) -> None:

@@ -93,6 +93,29 @@ def test_a_refusal_halves_the_width_once_a_second_and_answers_widen_it() -> None
     assert gate.width == 1
 
 
+def test_a_refusal_now_and_then_hardly_narrows_and_half_of_all_answers_halve() -> None:
+    clock = Clock()
+    gate = Gate(200, clock)
+    clock.now = 10.0
+    for _ in range(99):
+        gate.good()
+    gate.throttled()  # 1 of 100
+    assert gate.width == 196
+    clock.now = 20.0
+    gate.good()
+    gate.throttled()  # 1 of 2
+    assert gate.width == 98
+    clock.now = 20.5
+    for _ in range(10):
+        gate.throttled()  # too soon, and counted for the next time
+    assert gate.width == 98
+    for _ in range(90):
+        gate.good()
+    clock.now = 21.5
+    gate.throttled()
+    assert gate.width == pytest.approx(98.9 * (1 - 2 * 11 / 101), abs=1)
+
+
 def test_a_narrower_gate_waits_until_enough_have_left() -> None:
     async def check() -> None:
         gate = Gate(4)
