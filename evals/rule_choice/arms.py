@@ -47,6 +47,9 @@ BASE = (
 EXPLAINED = dict(BASE)
 RANDOM = ("random", "paper", "sample+anchor")
 WHOLE = ("all", "all, decorrelated", "all, fitted", "overall")
+GRADED = {arm for arm, _ in BASE if {"anchor", "both", "fitted"} & set(arm.replace("+", " ").replace(",", "").split())}
+"""Arms that see overall grades: a set without grades has no such arm."""
+GRADED |= {"top-correlation", "overall"}
 
 
 @dataclass(frozen=True)

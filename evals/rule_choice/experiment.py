@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from evals.rule_choice.arms import WHOLE, Half, chosen, survivors, whole
+from evals.rule_choice.arms import GRADED, WHOLE, Half, chosen, survivors, whole
 from evals.rule_choice.folders import Folder
 from evals.rule_choice.measures import calibrated_mse, quality, resamples, winning_rate
 from rulesel.algorithms.moments import moments
@@ -79,6 +79,8 @@ def judge_all(
     fixed = {name: [choice] for name, choice in whole(half).items()}
     for r in sizes:
         arms = chosen(half, r) | fixed
+        graded = not np.isnan(half.overall).all()
+        arms = {name: choices for name, choices in arms.items() if graded or name not in GRADED}
         errors = {name: [error(folder, c, rows) for c in choices] for name, choices in arms.items()}
         for name, choices in arms.items():
             key = (folder.name, r, name)
@@ -87,7 +89,8 @@ def judge_all(
             tally.figures[key].append(figures(choices, C, kept))
             tally.sets[key].append(choices[0].indices)
             tally.winning[key].append(winning_rate(np.array(errors[name]), np.array(errors["random"])))
-        record(tally, (folder.name, r, "overall"), folder, [folder.overall[rows]], rows, weight)
+        if graded:
+            record(tally, (folder.name, r, "overall"), folder, [folder.overall[rows]], rows, weight)
         record(tally, (folder.name, r, "oracle"), folder, [oracle(folder, half, kept, r, rows)], rows, weight)
         rho = np.array([choice.rho for choice in arms["random"]])
         mse = np.array(errors["random"])

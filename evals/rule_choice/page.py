@@ -98,10 +98,10 @@ def table(header: list[str], rows: list[list[str]]) -> str:
 def quality_table(values: dict, names: list[str], r: int) -> str:
     rows = []
     for arm, meaning in BASE:
-        whole = mean_of(values, names, r, arm)
-        if whole is not None:
-            cells = [show(estimate(values[name, r, arm])) for name in names]
-            rows.append([arm, *cells, show(estimate(whole)), meaning])
+        cells = [show(estimate(values[name, r, arm])) if (name, r, arm) in values else "–" for name in names]
+        if set(cells) != {"–"}:
+            whole = mean_of(values, names, r, arm)
+            rows.append([arm, *cells, "–" if whole is None else show(estimate(whole)), meaning])
     return table(["arm", *names, "mean", "what it is"], rows)
 
 
@@ -255,9 +255,9 @@ def plots(out: Path, values: dict, tally: Tally, names: list[str], sizes: tuple[
     figure, axes = plt.subplots(1, len(names), figsize=(5 * len(names), 3.6), squeeze=False)
     for axis, name in zip(axes[0], names, strict=True):
         for arm in PLOTTED:
-            axis.plot(
-                sizes, [values[name, r, arm][0] for r in sizes], "o-", label=arm, lw=2.5 if "rulesel" in arm else 1.2
-            )
+            known = [r for r in sizes if (name, r, arm) in values]
+            heights = [values[name, r, arm][0] for r in known]
+            axis.plot(known, heights, "o-", label=arm, lw=2.5 if "rulesel" in arm else 1.2)
         axis.set_title(name)
         axis.set_xlabel("rules chosen")
         axis.set_xticks(sizes)
