@@ -206,7 +206,10 @@ class Chain:
         """What is unusual about ratings that are valid all the same."""
         flags = self.store.ratings.flags(contents, rater)
         for flag, what in (
-            (Flag.fence_broken, "examples speak to the judge; `rulesel judge check --suspects` lists them"),
+            (
+                Flag.fence_broken,
+                "examples speak to the judge or hold control tokens; `rulesel judge check --suspects` lists them",
+            ),
             (Flag.document_cut, "examples were longer than the judge is shown, and lost their middle"),
             (Flag.sampled, "examples have ratings that are single digits, for want of log-probabilities"),
         ):

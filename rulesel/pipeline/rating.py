@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from operator import itemgetter
 
 import numpy as np
 
 from rulesel.errors import TooManyFailures
 from rulesel.pipeline.lending import Lender
 from rulesel.pipeline.watch import Progress, Pulse, Watcher
-from rulesel.raters import Rater
+from rulesel.raters import Lent, Rater
 from rulesel.raters.chat import Chat
-from rulesel.records import Batch, Int64, Rule, Status, UInt8
+from rulesel.records import Batch, Int64, Ratings, Rule, Status, UInt8
 from rulesel.store import Cells, Store
 
 ALARM_ROWS = 50
@@ -60,17 +62,16 @@ def rate(
 
     pulse = Pulse(watcher, progress)
     watcher.progress(progress(0))
-    for cells in missing:
-        waiting: deque[Int64] = deque()
-        wanted = [by_number[rule] for rule in cells.rules]
-        feed = _feed(store, cells, _rows(rater, len(wanted)), waiting)
-        for ratings in rater.rate(feed, wanted, lender.lent(stage, answered=pulse.answered)):
-            store.ratings.add(waiting.popleft(), cells.rules, number, stage, ratings)
-            lender.kept(stage)
-            done += ratings.values.size
-            tally.add(ratings.status)
-            tally.alarm()
-            pulse.kept()
+    waiting: deque[tuple[Int64, tuple[int, ...]]] = deque()
+    parts = _parts(store, rater, blocks(missing), by_number, waiting)
+    for ratings in _rated(rater, parts, lender.lent(stage, answered=pulse.answered)):
+        part, columns = waiting.popleft()
+        store.ratings.add(part, columns, number, stage, ratings)
+        lender.kept(stage)
+        done += ratings.values.size
+        tally.add(ratings.status)
+        tally.alarm()
+        pulse.kept()
     return number
 
 
@@ -86,7 +87,7 @@ def check_failures(
     if rated and failed / rated > max_failed:
         raise TooManyFailures(
             f"{failed:,} of {rated:,} ratings of the {stage} failed, more than --max-failed {max_failed:g} allows. "
-            "Everything rated is kept. `rulesel retry-failed` asks again."
+            "Everything rated is kept: `rulesel retry-failed` asks again, a higher --max-failed goes on without them."
         )
 
 
@@ -132,14 +133,39 @@ def wilson_lower(k: int, n: int, z: float = 1.96) -> float:
     return (centre - z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))) / (1 + z * z / n)
 
 
-def _rows(rater: Rater, rules: int) -> int:
-    """Examples in a batch."""
-    return max(1, min(rater.chunk, REQUESTS // rules)) if isinstance(rater, Chat) else rater.chunk
+def blocks(missing: Sequence[Cells]) -> list[Cells]:
+    """Cells in few blocks: where failures are scattered, one block a rule in place of one for every set of rules."""
+    rules = sorted({rule for cells in missing for rule in cells.rules})
+    if len(missing) <= max(len(rules), 2):
+        return list(missing)
+    whole = [cells for cells in missing if len(cells.rules) == len(rules)]
+    partly = [cells for cells in missing if len(cells.rules) < len(rules)]
+    lacking = {rule: [cells.contents for cells in partly if rule in cells.rules] for rule in rules}
+    return whole + [Cells(np.sort(np.concatenate(found)), (rule,)) for rule, found in lacking.items() if found]
 
 
-def _feed(store: Store, cells: Cells, size: int, waiting: deque[Int64]) -> Iterator[Batch]:
-    for part, batch in store.corpora.batches(cells.contents, max(size, READ)):
-        for start in range(0, len(part), size):
-            rows = slice(start, start + size)
-            waiting.append(part[rows])
-            yield Batch(batch.hashes[rows], batch.prompts[rows], batch.responses[rows])
+def _parts(
+    store: Store,
+    rater: Rater,
+    missing: Sequence[Cells],
+    by_number: Mapping[int, Rule],
+    waiting: deque[tuple[Int64, tuple[int, ...]]],
+) -> Iterator[tuple[Batch, list[Rule]]]:
+    """Batches and the rules to rate them on; what they are in the store is left in `waiting`."""
+    for cells in missing:
+        wanted = [by_number[rule] for rule in cells.rules]
+        size = max(1, min(rater.chunk, REQUESTS // len(wanted))) if isinstance(rater, Chat) else rater.chunk
+        for part, batch in store.corpora.batches(cells.contents, max(size, READ)):
+            for start in range(0, len(part), size):
+                rows = slice(start, start + size)
+                waiting.append((part[rows], cells.rules))
+                yield Batch(batch.hashes[rows], batch.prompts[rows], batch.responses[rows]), wanted
+
+
+def _rated(rater: Rater, parts: Iterator[tuple[Batch, list[Rule]]], lent: Lent) -> Iterator[Ratings]:
+    """One stream of requests for a chat model, which waits for every answer; one call a set of rules for the others."""
+    if isinstance(rater, Chat):
+        yield from rater.rate_parts(parts, lent)
+        return
+    for rules, same in groupby(parts, key=itemgetter(1)):
+        yield from rater.rate((batch for batch, _ in same), rules, lent)

@@ -68,15 +68,19 @@ class Chat(Rater):
             ModelError: no request to the model can succeed.
             BudgetReached: the run may send no further request.
         """
-        groups = (self._group(batch, rules, lent.secret) for batch in batches)
-        for flags, readings in by_group(lent.chat(self.model), groups, read_label):
+        return self.rate_parts(((batch, rules) for batch in batches), lent)
+
+    def rate_parts(self, parts: Iterable[tuple[Batch, Sequence[Rule]]], lent: Lent) -> Iterator[Ratings]:
+        """The same where each batch has rules of its own; all of it is one stream of requests."""
+        groups = (self._group(batch, rules, lent.secret) for batch, rules in parts)
+        for (flags, rules), readings in by_group(lent.chat(self.model), groups, read_label):
             yield _ratings(flags, rules, readings)
 
     def requests(self, batch: Batch, rules: Sequence[Rule], secret: bytes) -> Iterator[ChatRequest]:
         """The exact requests of a batch, document-major: all rules of a document one after another."""
         yield from self._group(batch, rules, secret).requests
 
-    def _group(self, batch: Batch, rules: Sequence[Rule], secret: bytes) -> Group[UInt8]:
+    def _group(self, batch: Batch, rules: Sequence[Rule], secret: bytes) -> Group[tuple[UInt8, Sequence[Rule]]]:
         flags = np.zeros(len(batch), dtype=np.uint8)
 
         def requests() -> Iterator[ChatRequest]:
@@ -86,7 +90,7 @@ class Chat(Rater):
                 flags[i] = fenced.flags
                 yield from self._of_document(prompt, fenced, rules)
 
-        return Group(flags, len(batch) * len(rules), requests())
+        return Group((flags, rules), len(batch) * len(rules), requests())
 
     def _fence(self, batch: Batch, i: int, secret: bytes) -> Fenced:
         return fence(secret, batch.hashes[i], batch.prompts[i], batch.responses[i], max_chars=self.document_chars)

@@ -16,9 +16,10 @@ from rulesel.pipeline.checking import CanaryConfig, against_gold, canary_shifts,
 from rulesel.pipeline.explaining import verify_file
 from rulesel.pipeline.judging import judge
 from rulesel.pipeline.planning import plan
+from rulesel.pipeline.rating import blocks
 from rulesel.pipeline.retrying import forget_failures, go_on
 from rulesel.pipeline.selecting import select
-from rulesel.store import Store
+from rulesel.store import Cells, Store
 
 PRICE = {"input": 2.0, "output": 8.0}
 
@@ -189,6 +190,37 @@ def test_failures_are_kept_with_their_words_and_retried_by_kind(serve, model_con
     assert set(kept) == {"ok"}
     assert after >= 240 + prose  # and what other rules cost, where the choice changed
     assert after <= 240 + prose + 30 * 3
+
+
+def test_scattered_failures_are_asked_for_again_side_by_side(serve, model_config, planted, tmp_path):
+    planted(250)
+    everything = {"rules": {"sample": 250, "keep": 5}, "max_failed": 0.9, "coverage": 0.1}
+    run(model_config(serve(faults={"prose": 0.12}, seed=3).name, **everything))
+    failed = forget_failures(tmp_path / "store.duckdb").total
+    assert 100 < failed < 220
+    second = serve(latency=0.03)
+    run(model_config(second.name, **everything))
+    assert second.stats()["requests"] == failed
+    assert second.stats()["at_once"] == 16
+    assert ask(tmp_path, "SELECT count(*), count(DISTINCT (content, rule)), count(value) FROM ratings") == [
+        (1250, 1250, 1250)
+    ]
+
+
+def test_scattered_cells_are_no_more_blocks_than_rules_and_the_same_cells():
+    rng = np.random.default_rng(0)
+    lacking = rng.random((200, 6)) < 0.4
+    lacking[:50] = True
+    patterns, which = np.unique(lacking, axis=0, return_inverse=True)
+    found = [
+        Cells(np.flatnonzero(which == i), tuple(np.flatnonzero(row))) for i, row in enumerate(patterns) if row.any()
+    ]
+    assert len(found) > 6
+    fewer = blocks(found)
+    assert len(fewer) <= 7
+    cells = [(content, rule) for block in fewer for rule in block.rules for content in block.contents]
+    assert sorted(cells) == sorted(zip(*map(np.ndarray.tolist, np.nonzero(lacking)), strict=True))
+    assert all(one is other for one, other in zip(blocks(found[-2:]), found[-2:], strict=True))
 
 
 def test_a_model_that_talks_is_stopped_early_and_what_it_said_is_kept(serve, model_config, planted, tmp_path):
