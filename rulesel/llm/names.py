@@ -21,6 +21,7 @@ from rulesel.llm.fake import Fake
 from rulesel.llm.http import Http
 from rulesel.llm.litellm import LiteLLM
 from rulesel.llm.prices import Price, find_price
+from rulesel.llm.redact import guard_logging
 from rulesel.llm.sdk import Sdk
 from rulesel.llm.sender import Limits
 
@@ -39,6 +40,8 @@ def open_chat(
 ) -> Client:
     """The client of a named model. Nothing is imported, opened or sent before its first request.
 
+    From the first call on, log records of the packages that speak to models are made without keys.
+
     Args:
         name: see the module.
         ledger: what was asked and paid before, and the budget.
@@ -51,6 +54,7 @@ def open_chat(
     """
     limits = limits or Limits()
     identity = model_id(name)
+    guard_logging()
     return Client(
         identity,
         _backend(name, identity, limits, lean=lean),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import re
+from collections.abc import Callable
+from typing import Any
 
 HIDDEN = "[hidden]"
 
@@ -44,23 +46,56 @@ def one_line(text: str, *secrets: str, limit: int = 300) -> str:
     return short if len(short) <= limit else short[: limit - 1] + "…"
 
 
-class KeyFilter(logging.Filter):
-    """Hides keys in a log record: its message, its arguments and its traceback."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Rewrite the record; never drops it."""
-        record.msg, record.args = redact(record.getMessage()), None
-        if record.exc_info:
-            record.exc_text = redact(record.exc_text or logging.Formatter().formatException(record.exc_info))
-        return True
+_LOGGERS = frozenset(
+    [
+        "rulesel",
+        "openai",
+        "LiteLLM",
+        "litellm",
+        "httpx",
+        "httpx2",
+        "httpcore",
+        "httpcore2",
+        "urllib3",
+        "aiohttp",
+        "asyncio",
+        "tenacity",
+        "vllm",
+    ]
+)
 
 
 def guard_logging() -> None:
-    """Put a `KeyFilter` on every handler of the root logger and of the HTTP and model packages' loggers."""
-    for name in ("", "rulesel", "openai", "LiteLLM", "litellm", "httpx", "httpx2", "httpcore", "httpcore2", "urllib3"):
-        for handler in logging.getLogger(name).handlers:
-            if not any(isinstance(f, KeyFilter) for f in handler.filters):
-                handler.addFilter(KeyFilter())
+    """From here on, log records of ours and of the packages that speak to models hold no key.
+
+    Records are changed as they are made, so it does not matter which handlers there are or will be. Other packages'
+    records stay as they are. Harmless when called twice.
+    """
+    make = logging.getLogRecordFactory()
+    if isinstance(make, _Hiding):
+        return
+    logging.setLogRecordFactory(_Hiding(make))
+
+
+class _Hiding:
+    """A factory of log records without keys: in message, arguments, traceback and stack."""
+
+    def __init__(self, make: Callable[..., logging.LogRecord]) -> None:
+        self._make = make
+
+    def __call__(self, name: str, *args: Any, **named: Any) -> logging.LogRecord:  # noqa: ANN401 - logging's own
+        record = self._make(name, *args, **named)
+        if name.partition(".")[0] not in _LOGGERS:
+            return record
+        try:
+            message = record.getMessage()
+        except (TypeError, ValueError):
+            message = f"{record.msg} {record.args}"
+        record.msg, record.args = redact(message), None
+        if record.exc_info:
+            record.exc_text = redact(logging.Formatter().formatException(record.exc_info))
+        record.stack_info = redact(record.stack_info) if record.stack_info else None
+        return record
 
 
 def _from_environment() -> list[str]:

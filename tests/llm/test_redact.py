@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import logging
+from collections.abc import Iterator
 
 import pytest
 
-from rulesel.llm.redact import HIDDEN, KeyFilter, guard_logging, one_line, redact
+from rulesel.llm.names import open_chat
+from rulesel.llm.redact import HIDDEN, guard_logging, one_line, redact
 
 CANARY = "sk-canary-0123456789abcdef"
 
@@ -48,30 +50,45 @@ def test_a_message_becomes_one_bounded_line() -> None:
     assert len(one_line("x" * 1000)) == 300
 
 
-def test_the_log_hides_keys_in_messages_arguments_and_tracebacks() -> None:
+@pytest.fixture
+def factory() -> Iterator[None]:
+    before = logging.getLogRecordFactory()
+    yield
+    logging.setLogRecordFactory(before)
+
+
+@pytest.mark.usefixtures("factory")
+def test_logs_of_ours_and_of_what_speaks_to_models_hide_keys_in_messages_arguments_and_tracebacks() -> None:
     stream = io.StringIO()
-    handler = logging.StreamHandler(stream)
-    handler.addFilter(KeyFilter())
-    log = logging.getLogger("rulesel.test.redaction")
-    log.propagate = False
-    log.addHandler(handler)
-    log.warning("key %s", CANARY)
-    try:
-        raise ValueError(f"Bearer {CANARY}")
-    except ValueError:
-        log.exception("it failed")
+    guard_logging()
+    guard_logging()
+    for name in ("rulesel.test.redaction", "LiteLLM", "httpx2"):
+        handler = logging.StreamHandler(stream)  # put there later than the guard
+        log = logging.getLogger(name)
+        log.propagate = False
+        log.addHandler(handler)
+        log.warning("key %s", CANARY)
+        log.warning("too few arguments %s %s", CANARY)
+        try:
+            raise ValueError(f"Bearer {CANARY}")
+        except ValueError:
+            log.exception("it failed", stack_info=True)
+        log.removeHandler(handler)
+        log.propagate = True
     assert "canary" not in stream.getvalue()
-    assert "Traceback" in stream.getvalue()
+    assert stream.getvalue().count("Traceback") == 3
+    assert stream.getvalue().count("too few arguments") == 3
 
 
-def test_every_handler_gets_the_filter_once() -> None:
-    handler = logging.NullHandler()
-    logging.getLogger("openai").addHandler(handler)
-    try:
-        guard_logging()
-        guard_logging()
-        assert [type(f) for f in handler.filters] == [KeyFilter]
-    finally:
-        logging.getLogger("openai").removeHandler(handler)
-        for other in logging.getLogger().handlers:
-            other.filters = [f for f in other.filters if not isinstance(f, KeyFilter)]
+@pytest.mark.usefixtures("factory")
+def test_logs_of_others_stay_as_they_are(caplog: pytest.LogCaptureFixture) -> None:
+    guard_logging()
+    logging.getLogger("somebody.else").warning("key %s", CANARY)
+    assert caplog.records[-1].args == (CANARY,)
+
+
+@pytest.mark.usefixtures("factory")
+def test_opening_a_model_guards_the_log() -> None:
+    logging.setLogRecordFactory(logging.LogRecord)
+    open_chat("fake:planted")
+    assert logging.getLogRecordFactory() is not logging.LogRecord
