@@ -47,5 +47,30 @@ def show_suspects(found: Sequence[Any]) -> None:
     typer.echo(f"{len(found):,} documents speak to the judge or hold control tokens; they are rated all the same")
 
 
+def show_orders(found: Sequence[Any]) -> None:
+    """Each rule document first and rule first."""
+    columns = ("rule", "Spearman", "shift", "examples", "")
+    rows = [
+        (
+            one.rule,
+            "" if math.isnan(one.spearman) else f"{one.spearman:.2f}",
+            "" if math.isnan(one.shift) else f"{one.shift:+.3f}",
+            one.n,
+            "hangs on the order" if one.doubtful else "",
+        )
+        for one in found
+    ]
+    table("Ratings document first beside rule first", columns, rows, right=columns[1:4])
+    doubtful = sum(one.doubtful for one in found)
+    typer.echo(f"{doubtful} of {len(found)} rules rank the examples otherwise when they come first")
+
+
+def show_drift(found: Sequence[Any]) -> None:
+    """Rated again, arm by arm."""
+    columns = ("rated", "largest difference", "other status")
+    rows = [(one.arm, "" if math.isnan(one.largest) else f"{one.largest:.1e}", one.flipped) for one in found]
+    table("The same ratings once more, on a scale from 0 to 1", columns, rows, right=columns[1:])
+
+
 def _estimate(one: Any) -> str:  # noqa: ANN401 - algorithms.agreement.Estimate
     return "" if math.isnan(one.value) else f"{one.value:.2f} ({one.low:.2f} to {one.high:.2f})"

@@ -100,9 +100,16 @@ def check(
         bool, Opt("--canaries", help="Rate a few examples with a demand appended, and show what it does to each rule.")
     ] = False,
     suspects: Annotated[bool, Opt("--suspects", help="List the documents that speak to the judge.")] = False,
-    judge: Annotated[str | None, Opt(help="The model, for --canaries.")] = None,
+    order: Annotated[
+        bool, Opt("--order", help="Rate a sample document first and rule first: does the order change a rule's ranks?")
+    ] = False,
+    repeat: Annotated[
+        bool, Opt("--repeat", help="Rate a few examples again, in other batches and orders: do the numbers drift?")
+    ] = False,
+    judge: Annotated[str | None, Opt(help="The model, for --canaries, --order and --repeat.")] = None,
+    judge_param: o.JudgeParam = None,
     rules: o.Rules = None,
-    examples: Annotated[int | None, Opt(help="How many examples --canaries takes.")] = None,
+    examples: Annotated[int | None, Opt(help="How many examples --canaries, --order or --repeat take.")] = None,
     seed: o.Seed = None,
     max_cost: o.MaxCost = None,
     max_requests: o.MaxRequests = None,
@@ -113,17 +120,19 @@ def check(
     yes: o.Yes = False,
     json: o.AsJson = False,
 ) -> None:
-    """How far a judge can be trusted: agreement with true labels, resistance to demands, documents that make them."""
+    """How far a judge can be trusted: true labels, demands it should not heed, the order and company it rates in."""
     given = dict(locals())
-    from rulesel.cli._judging import show_agreements, show_shifts, show_suspects
+    from rulesel.cli._judging import show_agreements, show_drift, show_orders, show_shifts, show_suspects
     from rulesel.cli._terminal import as_json, watching
     from rulesel.errors import UsageError
     from rulesel.pipeline import checking
     from rulesel.receipt import as_json as plain
     from rulesel.store import Store
 
-    if not (gold or canaries or suspects):
-        raise UsageError("Say what to check: --gold COLUMN or FILE, --canaries --judge MODEL, or --suspects.")
+    if not (gold or canaries or suspects or order or repeat):
+        raise UsageError(
+            "Say what to check: --gold COLUMN or FILE, --suspects, or, with --judge MODEL, --canaries, --order, --repeat."
+        )
     answer: dict[str, Any] = {}
     if gold or suspects:
         with Store(store, must_exist=True) as opened:
@@ -139,12 +148,29 @@ def check(
         config = configs.check(checking.CanaryConfig, configs.merged({}, asked | o.spending(given)))
         with watching() as watcher:
             answer["canaries"] = checking.canary_shifts(config, watcher)
+    if order or repeat:
+        answer |= _calibrated(store, given)
     if json:
         as_json({name: [_record(one, plain) for one in found] for name, found in answer.items()})
         return
-    show = {"agreement": show_agreements, "suspects": show_suspects, "canaries": show_shifts}
+    show: dict[str, Any] = {"agreement": show_agreements, "suspects": show_suspects, "canaries": show_shifts}
+    show |= {"order": show_orders, "repeat": show_drift}
     for what, found in answer.items():
         show[what](found)
+
+
+def _calibrated(store: Path, given: dict[str, Any]) -> dict[str, Any]:
+    """What --order and --repeat find."""
+    from rulesel import config as configs
+    from rulesel.cli._terminal import watching
+    from rulesel.pipeline.calibrating import CalibrationConfig, calibrate
+
+    asked = {name: given[name] for name in ("judge", "rules", "examples", "seed")} | {"store": str(store)}
+    asked["judge_parameters"] = o.parameters(given["judge_param"], "--judge-param")
+    config = configs.check(CalibrationConfig, configs.merged({}, asked | o.spending(given)))
+    with watching() as watcher:
+        found = calibrate(config, watcher, ordered=given["order"], repeated=given["repeat"])
+    return {name: part for name, part in found._asdict().items() if part is not None}
 
 
 def _record(one: Any, plain: Any) -> dict[str, Any]:  # noqa: ANN401 - named tuples of pipeline.checking
