@@ -1,4 +1,4 @@
-"""rules generate, choose, lint, diff: the rules themselves."""
+"""rules generate, rate, choose, lint, diff: the rules themselves."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Opt = typer.Option
 def register(app: typer.Typer) -> None:
     """Add these commands."""
     group = typer.Typer(help="Write, choose and check rules.", no_args_is_help=True)
-    for command in (generate, choose, lint, diff):
+    for command in (generate, rate, choose, lint, diff):
         group.command()(command)
     app.add_typer(group, name="rules")
 
@@ -67,6 +67,46 @@ def generate(
         f"\n{len(rules)} rules in {out}; {len(found.merged)} merged, {len(found.rejected)} not read, {len(findings)} findings"
     )
     typer.echo(f"Edit it, then: rulesel run CORPUS --rules {out} --judge MODEL -k … -o …")
+
+
+def rate(
+    corpus: o.CorpusArgument,
+    domain: o.Domain = None,
+    judge: o.JudgeModel = None,
+    judge_param: o.JudgeParam = None,
+    writer: o.Writer = None,
+    rules: o.Rules = None,
+    count: o.Count = None,
+    sample: o.Sample = None,
+    anchor: o.Anchor = None,
+    retest: o.Retest = None,
+    store: o.StoreName = None,
+    seed: o.Seed = None,
+    limit: o.Limit = None,
+    max_failed: o.MaxFailed = None,
+    max_cost: o.MaxCost = None,
+    max_requests: o.MaxRequests = None,
+    concurrency: o.Concurrency = None,
+    rpm: o.Rpm = None,
+    tpm: o.Tpm = None,
+    timeout: o.Timeout = None,
+    prompt_field: o.PromptField = None,
+    response_field: o.ResponseField = None,
+    text_field: o.TextField = None,
+    yes: o.Yes = False,
+) -> None:
+    """Rate a sample on every rule and stop there: for `rules choose` and `rules audit`. A run goes on from it."""
+    given = dict(locals())
+    from rulesel.cli._terminal import watching
+    from rulesel.pipeline import rate_sample
+
+    config = o.score_config(corpus, given)
+    with watching() as watcher:
+        found = rate_sample(config, watcher)
+    typer.echo(found.last_line)
+    typer.echo(
+        f"Next: rulesel rules audit --store {config.store_path}   ·   rulesel rules choose --store {config.store_path}"
+    )
 
 
 def choose(

@@ -26,7 +26,7 @@ from rulesel.records import RuleSet, Selection
 from rulesel.rules.choice import RuleChoice
 from rulesel.store import CorpusRecord, Store
 
-__all__ = ["Outcome", "Progress", "Scores", "Watcher", "run", "score"]
+__all__ = ["Outcome", "Progress", "RatedSample", "Scores", "Watcher", "rate_sample", "run", "score"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,28 @@ class Outcome:
             f"in {counts['in']:,} = selected {counts['selected']:,} + not selected {counts['not_selected']:,} "
             f"+ failed {counts['failed']:,}"
         )
+
+
+@dataclass(frozen=True, slots=True)
+class RatedSample:
+    """A sample rated on every rule.
+
+    Attributes:
+        rule_set: all candidate rules that can be rated.
+        corpus: what was read.
+        sample: the ratings.
+    """
+
+    rule_set: RuleSet
+    corpus: CorpusRecord
+    sample: Rated
+
+    @property
+    def last_line(self) -> str:
+        """How many ratings there are, and how many failed."""
+        failed = int(np.isnan(self.sample.values).sum())
+        n = len(self.sample.contents)
+        return f"{n:,} examples rated on {len(self.rule_set)} rules: {n * len(self.rule_set) - failed:,} ratings, {failed:,} failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,21 +133,41 @@ def score(config: ScoreConfig, watcher: Watcher | None = None) -> Scores:
         return scores
 
 
+def rate_sample(config: ScoreConfig, watcher: Watcher | None = None) -> RatedSample:
+    """The chain up to the choice of rules: a sample rated on every rule, and graded where the choice is to use that.
+
+    Raises:
+        RuleselError: as `run` does.
+    """
+    watcher = watcher or Watcher()
+    with _sampled(config, open_source(config.corpus), watcher, only=True) as (_, _, found):
+        return found
+
+
 @contextmanager
 def _scores(config: ScoreConfig, source: Corpus, watcher: Watcher) -> Iterator[tuple[Store, Chain, Scores]]:
+    with _sampled(config, source, watcher) as (store, chain, rated):
+        choice = chain.choose(rated.rule_set, rated.sample)
+        found = chain.score(rated.rule_set, rated.sample, choice)
+        yield store, chain, Scores(rated.rule_set, rated.corpus, rated.sample, choice, found)
+
+
+@contextmanager
+def _sampled(
+    config: ScoreConfig, source: Corpus, watcher: Watcher, *, only: bool = False
+) -> Iterator[tuple[Store, Chain, RatedSample]]:
     named = named_rules(config, watcher)
     with Store(config.store_path) as store:
         corpus = read_corpus(store, config.corpus, source, watcher)
         chain = Chain(store, config, corpus, watcher)
         check_prices(config, chain.models)
         if not config.yes and not chain.free():
-            approve(plan_chain(chain, named), watcher)
+            bill = plan_chain(chain, named)
+            approve(bill.without("corpus") if only else bill, watcher)
         with chain.attempt():
             rule_set = chain.rules(named)
             rule_set, sample = chain.sample(rule_set)
-            choice = chain.choose(rule_set, sample)
-            found = chain.score(rule_set, sample, choice)
-            yield store, chain, Scores(rule_set, corpus, sample, choice, found)
+            yield store, chain, RatedSample(rule_set, corpus, sample)
 
 
 def _write(store: Store, config: RunConfig, chain: Chain, scores: Scores, selection: Selection) -> Outcome:

@@ -12,14 +12,14 @@ import orjson
 
 from rulesel.config import RunConfig
 from rulesel.errors import RuleselError, UsageError
-from rulesel.pipeline.choosing import rated_sample
+from rulesel.pipeline.choosing import rated_sample, standing
 from rulesel.receipt import Evidence, Rated, choice_of, evidence_of, rated, sample_of
 from rulesel.records import Float32, Float64, Int64, RuleSet, Status
 from rulesel.rules.audit import audit_rules
 from rulesel.rules.audit_cards import Known
 from rulesel.rules.audit_figures import AuditFigures
 from rulesel.rules.choice import RuleChoice
-from rulesel.rules.choose import choose_rules
+from rulesel.rules.choose import Kernel, choose_rules
 from rulesel.rules.packs import load_rules
 from rulesel.rules.ratings_file import named_rules, read_ratings
 from rulesel.rules.worth import retest_reliability
@@ -180,11 +180,8 @@ def audit_store(
         rater = found.config.sample_judge or found.config.judge
         return Audit(audit_run(store, str(receipt["run"]), found), f"the last run's choice, rated by {rater}")
     rule_set, name, sample = rated_sample(store, judge)
-    anchor = None
-    if gold is not None:
-        values, direction = store.columns.read(gold, sample.contents)
-        anchor = values if direction == "higher" else -values
-    figures = _audit(rule_set, sample.values, anchor, keep, seed, _known(store, sample))
+    anchor, kernel = standing(store, sample, name, gold)
+    figures = _audit(rule_set, sample.values, anchor, keep, seed, _known(store, sample), kernel)
     return Audit(figures, f"a choice on the ratings of {name}")
 
 
@@ -217,11 +214,20 @@ def audit_ratings(
     return Audit(figures, f"a choice on {path}", found.skipped)
 
 
-def _audit(rule_set: RuleSet, S: Float32, anchor: Float64 | None, keep: Keep, seed: int, known: Known) -> AuditFigures:
+def _audit(
+    rule_set: RuleSet,
+    S: Float32,
+    anchor: Float64 | None,
+    keep: Keep,
+    seed: int,
+    known: Known,
+    kernel: Kernel | None = None,
+) -> AuditFigures:
     names = [rule.name for rule in rule_set.rules]
 
     def chosen(rows: Int64 | slice, r: int | Literal["auto"]) -> RuleChoice:
-        return choose_rules(S[rows], r, anchor=None if anchor is None else anchor[rows], seed=seed, names=names)
+        part = None if anchor is None else anchor[rows]
+        return choose_rules(S[rows], r, kernel=kernel, anchor=part, seed=seed, names=names)
 
     everything = slice(None)
     try:

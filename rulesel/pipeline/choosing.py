@@ -10,12 +10,16 @@ import numpy as np
 from rulesel.config import RulesConfig
 from rulesel.digest import digest
 from rulesel.errors import RuleselError, UsageError
+from rulesel.raters import is_exact
 from rulesel.receipt import Rated, as_json, rated
-from rulesel.records import RuleSet
+from rulesel.records import Float64, RuleSet
 from rulesel.rules.choice import RuleChoice
-from rulesel.rules.choose import choose_rules
+from rulesel.rules.choose import Kernel, choose_rules
 from rulesel.store import Store
 from rulesel.store.database import now
+
+GRADES = "overall"
+"""The column of the grades a judge gives a sample without the rules."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,32 @@ def rated_sample(store: Store, judge: str | None = None) -> tuple[RuleSet, str, 
     return rule_set, str(name), rated(store, rule_set, contents.column(0).to_numpy(), number)
 
 
+def standing(store: Store, sample: Rated, judge: str, gold: str | None) -> tuple[Float64 | None, Kernel | None]:
+    """What a choice on stored ratings goes by where nobody says otherwise, as in a run.
+
+    Args:
+        store: opened for reading.
+        sample: the examples.
+        judge: who rated them.
+        gold: a column that says how good they are; the grades that a model gave without the rules, if not given and
+            the store holds them.
+
+    Returns:
+        The anchor, higher is better, NaN where unknown; and the kernel: correlation for computed ratings without an
+        anchor, else None.
+
+    Raises:
+        UsageError: no such column.
+    """
+    anchor = None
+    if gold is not None or GRADES in store.columns.names():
+        values, direction = store.columns.read(gold or GRADES, sample.contents)
+        anchor = values if direction == "higher" else -values
+        if gold is None and np.unique(anchor[~np.isnan(anchor)]).size < 2:
+            anchor = None
+    return anchor, "correlation" if anchor is None and is_exact(judge) else None
+
+
 def choose(store: Store, config: RulesConfig, *, judge: str | None, gold: str | None, seed: int) -> Choice:
     """Choose rules on what the store holds, and record the choice.
 
@@ -68,7 +98,7 @@ def choose(store: Store, config: RulesConfig, *, judge: str | None, gold: str | 
         store: opened for writing.
         config: how many and how; where the rules come from is not read.
         judge: whose ratings.
-        gold: a column of the store that says how good some examples are.
+        gold: a column of the store that says how good some examples are; see `standing`.
         seed: names the draw.
 
     Raises:
@@ -76,16 +106,13 @@ def choose(store: Store, config: RulesConfig, *, judge: str | None, gold: str | 
         RuleselError: no choice can be made from these ratings.
     """
     rule_set, name, sample = rated_sample(store, judge)
-    anchor = None
-    if gold is not None:
-        values, direction = store.columns.read(gold, sample.contents)
-        anchor = values if direction == "higher" else -values
+    anchor, kernel = standing(store, sample, name, gold)
     try:
         choice = choose_rules(
             sample.values,
             config.keep,
             method=config.method,
-            kernel=config.kernel,
+            kernel=config.kernel or (None if config.method == "paper" else kernel),
             weights=config.weights,
             anchor=anchor,
             required=config.required,

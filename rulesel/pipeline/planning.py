@@ -91,6 +91,10 @@ class Plan:
         """Requests in all, if none fails."""
         return sum(stage.quote.calls for stage in self.stages if stage.quote is not None)
 
+    def without(self, stage: str) -> Plan:
+        """The bill of a run that stops before a stage."""
+        return Plan([one for one in self.stages if one.stage != stage], self.written)
+
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         stages = [_plain(asdict(stage)) for stage in self.stages]

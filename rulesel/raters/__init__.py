@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from rulesel.llm.base import Lent
-from rulesel.plugins import Spec, build, names
+from rulesel.plugins import Spec, build, find, names
 from rulesel.records import Batch, Ratings, Rule
 
-__all__ = ["Lent", "Rater", "rater_for"]
+__all__ = ["Lent", "Rater", "is_exact", "rater_for"]
 
 
 class Rater(Spec, ABC):
@@ -55,6 +55,16 @@ def rater_for(judge: str, **parameters: object) -> Rater:
         UsageError: no rater of that name, or a parameter it does not take.
     """
     head, _, rest = judge.partition(":")
-    if head in names(__name__) and head != "chat":
+    if _is_plugin(head):
         return build(__name__, head, Rater, parameters | ({"model": rest} if rest else {}))
     return build(__name__, "chat", Rater, {"model": judge} | parameters)
+
+
+def is_exact(judge: str) -> bool:
+    """Whether the ratings of a `--judge` value are computed; False of somebody that this installation does not know."""
+    head = judge.partition(":")[0]
+    return _is_plugin(head) and find(__name__, head, Rater).exact
+
+
+def _is_plugin(head: str) -> bool:
+    return head in names(__name__) and head != "chat"

@@ -1,0 +1,61 @@
+"""A sample rated on its own, and rules chosen on it: what a run would choose, and at no further cost."""
+
+import pytest
+
+from rulesel.config import RulesConfig
+from rulesel.errors import UsageError
+from rulesel.pipeline import rate_sample, run
+from rulesel.pipeline.auditing import audit_store
+from rulesel.pipeline.choosing import choose
+from rulesel.store import Store
+
+
+def chosen(path, r):
+    with Store(path) as store:
+        found = choose(store, RulesConfig(keep=r), judge=None, gold=None, seed=0)
+    return [found.rule_set.rules[j].name for j in found.choice.indices], found.choice.kernel
+
+
+def test_computed_ratings_are_chosen_from_as_in_a_run(run_config, tmp_path):
+    config = run_config()
+    found = rate_sample(config)
+    assert found.last_line == "200 examples rated on 5 rules: 1,000 ratings, 0 failed"
+    names, kernel = chosen(tmp_path / "store.duckdb", 3)
+    assert kernel == "correlation"
+    with Store(tmp_path / "store.duckdb", read_only=True) as store:
+        audit = audit_store(store, keep=3).figures
+    outcome = run(config)
+    assert [outcome.rule_set.rules[j].name for j in outcome.choice.indices] == names
+    assert [audit.rules[j].name for j in audit.chosen] == names
+
+
+def test_a_judge_s_own_grades_anchor_the_choice_and_the_run_asks_for_the_corpus_only(serve, model_config, tmp_path):
+    server = serve()
+    config = model_config(server.name, domain="answers that say how good they are")
+    config = config.model_copy(update={"rules": config.rules.model_copy(update={"anchor": "overall"})})
+    found = rate_sample(config)
+    n = len(found.sample.contents)
+    assert server.stats()["requests"] == n * len(found.rule_set) + n
+    names, kernel = chosen(tmp_path / "store.duckdb", config.rules.keep)
+    assert kernel == "weighted"
+    before = server.stats()["requests"]
+    outcome = run(config)
+    assert [outcome.rule_set.rules[j].name for j in outcome.choice.indices] == names
+    with Store(tmp_path / "store.duckdb", read_only=True) as store:
+        stages = store.db.rows("SELECT stage, count(*) FROM calls GROUP BY stage ORDER BY stage")
+    assert dict(stages)["sample"] == n * len(found.rule_set)
+    assert server.stats()["requests"] - before == dict(stages)["corpus"]
+
+
+def test_consent_is_asked_for_the_sample_alone(serve, model_config, monkeypatch):
+    monkeypatch.setattr("rulesel.pipeline.chain.is_free", lambda name: False)
+    server = serve()
+    with pytest.raises(UsageError, match=r"150 requests at an unknown price\. Nothing was sent"):
+        rate_sample(model_config(server.name))
+    assert server.stats()["requests"] == 0
+
+
+def test_rating_a_sample_needs_rules(run_config):
+    config = run_config()
+    with pytest.raises(UsageError, match="--domain"):
+        rate_sample(config.model_copy(update={"rules": config.rules.model_copy(update={"source": None})}))
