@@ -11,8 +11,14 @@ mean nothing. The chain sees the rules and the documents alone, and must rank th
 
 from __future__ import annotations
 
+import argparse
+import json
+import subprocess
 import sys
+import tempfile
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +102,7 @@ class Lessons:
         return ids, words, ends, torch.from_numpy(self._digits[levels[np.arange(count), asked]])
 
 
-def train(folder: Path, *, steps: int = 800, batch: int = 32, enough: float = 0.998) -> float:
+def train(folder: Path, *, steps: int = 800, batch: int = 32, enough: float = 0.985) -> float:
     """Train and save; returns the share of new questions answered with the right digit.
 
     The digit is asked for at the end of the prompt, and as well where the rule's word stands: looking a word up takes
@@ -140,6 +146,68 @@ def train(folder: Path, *, steps: int = 800, batch: int = 32, enough: float = 0.
     return float((said.argmax(-1) == answers).float().mean())
 
 
+class Writer(BaseHTTPRequestHandler):
+    """A chat server that writes the eight rules, good and meaningless alike, whatever it is asked."""
+
+    def do_POST(self) -> None:
+        self.rfile.read(int(self.headers["content-length"]))
+        rules = [
+            {"name": rule.name, "text": rule.text, "polarity": "positive", "low": None, "high": None, "sql": None}
+            for rule in RULES
+        ]
+        message = {"role": "assistant", "content": json.dumps({"rules": rules})}
+        choice = {"index": 0, "message": message, "finish_reason": "stop"}
+        usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
+        answer = {"id": "1", "object": "chat.completion", "created": 0, "model": "writer"}
+        body = json.dumps(answer | {"choices": [choice], "usage": usage}).encode()
+        self.send_response(200)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def chain(model: Path, folder: Path, *, documents: int = 1000, seed: int = 5) -> dict[str, Any]:
+    """The whole chain through the command line; returns the chosen rules and the precision among the picks."""
+    texts, planted = corpus(documents, seed)
+    path, out = folder / "corpus.jsonl", folder / "selected.jsonl"
+    path.write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    with ThreadingHTTPServer(("127.0.0.1", 0), Writer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        command = [sys.executable, "-m", "rulesel", "run", str(path), "--domain", "answers of an assistant"]
+        command += ["--writer", f"http://127.0.0.1:{server.server_port}/v1#writer", "--count", str(len(RULES))]
+        command += ["--judge", f"vllm:{model}", "--judge-param", "cache_gib=0.1", "--sample", "300", "-r", str(GOOD)]
+        command += ["--fraction", "0.1", "-o", str(out), "--json"]
+        receipt = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
+        server.shutdown()
+    picked = [json.loads(line)["text"] for line in out.read_text().splitlines()]
+    good = {text for text, is_planted in zip(texts, planted, strict=True) if is_planted}
+    return {
+        "rules": [rule["name"] for rule in receipt["choice"]["rules"]],
+        "precision": sum(text in good for text in picked) / len(picked),
+        "random": float(planted.mean()),
+    }
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("--model", type=Path, help="folder of the model; trained unless it is there")
+    options.add_argument("--documents", type=int, default=1000)
+    chosen = options.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        model = chosen.model or Path(scratch) / "model"
+        if not (model / "trained").exists():
+            right = train(model)
+            print(f"{right:.1%} of new questions answered right; trained in {time.process_time():.0f} s of CPU")
+            (model / "trained").touch()
+        found = chain(model, Path(scratch), documents=chosen.documents)
+    print(f"chosen: {', '.join(found['rules'])}")
+    print(f"precision of the top 10 %: {found['precision']:.3f}; at random: {found['random']:.3f}")
+    sys.exit(found["precision"] < 0.9)
+
+
 if __name__ == "__main__":
-    t = time.process_time()
-    print(train(Path("/tmp/planted")), time.process_time() - t)
+    main()
