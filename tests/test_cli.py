@@ -34,6 +34,16 @@ def test_every_verb_has_help_and_stands_in_the_readme(verb):
     assert verb in README
 
 
+@pytest.mark.parametrize("verb", ["plan", "score", "rules rate"])
+def test_the_verbs_around_a_run_take_its_options(verb, corpus, tmp_path):
+    common = ("--domain", "general instructions", "-r", 3, "--sample", 50, "--limit", 60, "--seed", 1, "--max-cost", 1)
+    store = tmp_path / "s.duckdb"
+    done = rulesel(*verb.split(), corpus, *common, "--store", store, "--duplicates", "keep-all", "--yes")
+    assert done.returncode == 0, done.stderr
+    done = rulesel("run", corpus, *common, "--store", store, "-k", 5, "-o", tmp_path / "o.jsonl")
+    assert done.stdout.splitlines()[-1] == "in 60 = selected 5 + not selected 55 + failed 0"
+
+
 @pytest.mark.parametrize(
     "code", ["import rulesel", "from rulesel.cli import app, main", "import rulesel; dir(rulesel)"]
 )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from inspect import Parameter, Signature, signature
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,52 +11,106 @@ import typer
 
 Opt = typer.Option
 
+RULES, MONEY, READING = "Rules and raters", "Money and pace", "Reading the corpus"
+
 CorpusArgument = Annotated[
     str, typer.Argument(help="Corpus (JSONL, CSV, Parquet, dataset directory, '-') or a rulesel.yaml.")
 ]
-Domain = Annotated[str | None, Opt(help="What the examples are for, in a sentence.")]
-JudgeModel = Annotated[
-    str | None, Opt(help="Who rates: signals, or a model (openai/…, http://host:port/v1#model, vllm:FOLDER-OR-ID, …).")
-]
 JudgeParam = Annotated[
-    list[str] | None, Opt(metavar="NAME=VALUE", help="Parameter of the rater, such as dtype=float32.")
+    list[str] | None,
+    Opt(metavar="NAME=VALUE", help="Parameter of the rater, such as dtype=float32.", rich_help_panel=RULES),
 ]
-Engine = Annotated[str | None, Opt(help="Where vllm:… and signals run: local, or ray.")]
-Actors = Annotated[int | None, Opt(help="Ray actors at a time; as many as the cluster has room for.")]
-SampleJudge = Annotated[str | None, Opt(help="Who rates the sample, if somebody else.")]
-Writer = Annotated[str | None, Opt(help="The model that writes the rules; without one a pack is used.")]
-Rules = Annotated[str | None, Opt(help="Rules: a YAML file or pack:NAME.")]
-Count = Annotated[int | None, Opt(help="Rules the writer is asked for.")]
-Sample = Annotated[int | None, Opt(help="Examples rated on every rule, to choose rules by.")]
-Anchor = Annotated[
-    str | None, Opt(help="Column that says how good sampled examples are; 'overall' has the judge grade them, 'none'.")
-]
-Retest = Annotated[int | None, Opt(help="Examples of the sample rated again in other words, to see what is reliable.")]
-Measure = Annotated[
-    bool | None,
-    Opt("--measure/--no-measure", help="Compute a rule on the corpus where its expression agrees with the judge."),
-]
-Keep = Annotated[str | None, Opt("-r", "--keep", help="Rules to keep, or 'auto'.")]
+Rules = Annotated[str | None, Opt(help="Rules: a YAML file or pack:NAME.", rich_help_panel=RULES)]
 StoreName = Annotated[str | None, Opt(help="The store; <corpus>.duckdb if not named.")]
 Seed = Annotated[int | None, Opt(help="Names every draw.")]
-Limit = Annotated[int | None, Opt(help="Read at most this many examples.")]
-Duplicates = Annotated[str | None, Opt(help="keep-first or keep-all.")]
-Coverage = Annotated[float | None, Opt(help="Least share of the rules that must be rated.")]
-PromptField = Annotated[str | None, Opt(help="Field of the prompt.")]
-ResponseField = Annotated[str | None, Opt(help="Field of the response.")]
-TextField = Annotated[str | None, Opt(help="Field of plain text.")]
-MaxFailed = Annotated[float | None, Opt(help="Largest share of ratings that may fail.")]
-MaxCost = Annotated[float | None, Opt(help="Most dollars of the run, earlier attempts included.")]
-MaxRequests = Annotated[int | None, Opt(help="Most requests of the run, earlier attempts included.")]
-Concurrency = Annotated[int | None, Opt(help="Most requests at once (64).")]
-Rpm = Annotated[float | None, Opt(help="Requests a minute the provider allows.")]
-Tpm = Annotated[float | None, Opt(help="Tokens a minute the provider allows.")]
-Timeout = Annotated[float | None, Opt(help="Seconds to wait for an answer (120).")]
-Yes = Annotated[bool, Opt("--yes", "-y", help="Do not ask before spending.")]
 AsJson = Annotated[bool, Opt("--json", help="JSON for machines.")]
 
-SPENDING = ("max_failed", "max_cost", "max_requests", "concurrency", "rpm", "tpm", "timeout")
-FIELDS = ("prompt_field", "response_field", "text_field", "limit")
+
+def said(kind: Any, *names: str, panel: str, **how: Any) -> Any:  # noqa: ANN401 - typer's own annotations
+    """An option that is None where nothing was said."""
+    return Annotated[kind | None, Opt(*names, rich_help_panel=panel, **how)]
+
+
+SCORING: dict[str, Any] = {
+    "domain": said(str, panel=RULES, help="What the examples are for, in a sentence."),
+    "judge": said(
+        str,
+        panel=RULES,
+        help="Who rates: signals, or a model (openai/…, http://host:port/v1#model, vllm:FOLDER-OR-ID, …).",
+    ),
+    "judge_param": JudgeParam,
+    "sample_judge": said(str, panel=RULES, help="Who rates the sample, if somebody else."),
+    "writer": said(str, panel=RULES, help="The model that writes the rules; without one a pack is used."),
+    "rules": Rules,
+    "count": said(int, panel=RULES, help="Rules the writer is asked for."),
+    "sample": said(int, panel=RULES, help="Examples rated on every rule, to choose rules by."),
+    "anchor": said(
+        str,
+        panel=RULES,
+        help="Column that says how good sampled examples are; 'overall' has the judge grade them, 'none'.",
+    ),
+    "retest": said(
+        int, panel=RULES, help="Examples of the sample rated again in other words, to see what is reliable."
+    ),
+    "measure": said(
+        bool,
+        "--measure/--no-measure",
+        panel=RULES,
+        help="Compute a rule on the corpus where its expression agrees with the judge.",
+    ),
+    "keep": said(str, "-r", "--keep", panel=RULES, help="Rules to keep, or 'auto'."),
+    "coverage": said(float, panel=RULES, help="Least share of the rules that must be rated."),
+    "engine": said(str, panel=RULES, help="Where vllm:… and signals run: local, or ray."),
+    "actors": said(int, panel=RULES, help="Ray actors at a time; as many as the cluster has room for."),
+    "store": StoreName,
+    "seed": Seed,
+}
+"""How a corpus gets its scores."""
+
+SPENDING: dict[str, Any] = {
+    "max_failed": said(float, panel=MONEY, help="Largest share of ratings that may fail."),
+    "max_cost": said(float, panel=MONEY, help="Most dollars of the run, earlier attempts included."),
+    "max_requests": said(int, panel=MONEY, help="Most requests of the run, earlier attempts included."),
+    "concurrency": said(int, panel=MONEY, help="Most requests at once (64)."),
+    "rpm": said(float, panel=MONEY, help="Requests a minute the provider allows."),
+    "tpm": said(float, panel=MONEY, help="Tokens a minute the provider allows."),
+    "timeout": said(float, panel=MONEY, help="Seconds to wait for an answer (120)."),
+    "yes": said(bool, "--yes", "-y", panel=MONEY, help="Do not ask before spending."),
+}
+"""What it may cost."""
+
+FIELDS: dict[str, Any] = {
+    "prompt_field": said(str, panel=READING, help="Field of the prompt."),
+    "response_field": said(str, panel=READING, help="Field of the response."),
+    "text_field": said(str, panel=READING, help="Field of plain text."),
+    "limit": said(int, panel=READING, help="Read at most this many examples."),
+}
+"""What is read of a corpus."""
+
+CHAIN = SCORING | {"duplicates": said(str, panel=READING, help="keep-first or keep-all.")} | FIELDS | SPENDING
+"""Everything that `run`, `plan`, `score` and `rules rate` have in common: any of them can take another's command line."""
+
+Command = Callable[..., None]
+
+
+def taking(options: Mapping[str, Any]) -> Callable[[Command], Command]:
+    """Give a command options beside its own; what was said of them arrives as keyword arguments.
+
+    Args:
+        options: name -> typer annotation.
+    """
+
+    def decorate(command: Command) -> Command:
+        own = signature(command, eval_str=True).parameters.values()
+        mine = [one for one in own if one.kind is not Parameter.VAR_KEYWORD]
+        more = [
+            Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=kind) for name, kind in options.items()
+        ]
+        command.__signature__ = Signature([*mine, *more])  # type: ignore[attr-defined]
+        command.__annotations__ = {one.name: one.annotation for one in (*mine, *more)}
+        return command
+
+    return decorate
 
 
 def base_of(corpus: str) -> dict[str, Any]:
@@ -94,7 +149,7 @@ def score_config(corpus: str, given: Mapping[str, Any]) -> Any:  # noqa: ANN401 
 
 def spending(given: Mapping[str, Any]) -> dict[str, Any]:
     """The settings of money and pace from a command's own arguments."""
-    return {name: given.get(name) for name in SPENDING} | {"yes": given.get("yes") or None}
+    return {name: given.get(name) for name in SPENDING}
 
 
 def kept(given: str | None) -> int | str | None:

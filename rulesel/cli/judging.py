@@ -36,6 +36,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="judge")
 
 
+@o.taking(o.FIELDS | o.SPENDING)
 def grade(
     corpus: Annotated[str | None, typer.Argument(help="A corpus; without one the store's own is graded.")] = None,
     judge: Annotated[str, Opt(help="The model.")] = "",
@@ -46,22 +47,10 @@ def grade(
     sample: Annotated[int | None, Opt(help="Grade this many examples drawn at random, not all.")] = None,
     store: o.StoreName = None,
     seed: o.Seed = None,
-    limit: o.Limit = None,
-    max_failed: o.MaxFailed = None,
-    max_cost: o.MaxCost = None,
-    max_requests: o.MaxRequests = None,
-    concurrency: o.Concurrency = None,
-    rpm: o.Rpm = None,
-    tpm: o.Tpm = None,
-    timeout: o.Timeout = None,
-    prompt_field: o.PromptField = None,
-    response_field: o.ResponseField = None,
-    text_field: o.TextField = None,
-    yes: o.Yes = False,
     json: o.AsJson = False,
+    **given: Any,  # noqa: ANN401 - what typer read
 ) -> None:
     """One grade an example, left in the store as a column that `select --quality NAME` reads."""
-    given = dict(locals())
     from rulesel import config as configs
     from rulesel.cli._terminal import as_json, watching
     from rulesel.pipeline.judging import judge as ask
@@ -69,7 +58,12 @@ def grade(
 
     values: dict[str, Any] = {
         "corpus": None if corpus is None else {"path": corpus} | {name: given[name] for name in o.FIELDS},
-        **{name: given[name] for name in ("judge", "rubric", "about", "sample", "store", "seed")},
+        "judge": judge,
+        "rubric": rubric,
+        "about": about,
+        "sample": sample,
+        "store": store,
+        "seed": seed,
         **o.spending(given),
     }
     config = configs.check(configs.JudgeConfig, configs.merged({}, values))
@@ -90,6 +84,7 @@ def grade(
     typer.echo(f"rulesel select --store {config.store_path} --quality {found.column} -k … -o …")
 
 
+@o.taking({name: kind for name, kind in o.SPENDING.items() if name != "max_failed"})
 def check(
     store: Annotated[Path, Opt("--store", help="The store file.")],
     gold: Annotated[str | None, Opt(help="True labels: a column of the store, or a file.")] = None,
@@ -111,17 +106,10 @@ def check(
     rules: o.Rules = None,
     examples: Annotated[int | None, Opt(help="How many examples --canaries, --order or --repeat take.")] = None,
     seed: o.Seed = None,
-    max_cost: o.MaxCost = None,
-    max_requests: o.MaxRequests = None,
-    concurrency: o.Concurrency = None,
-    rpm: o.Rpm = None,
-    tpm: o.Tpm = None,
-    timeout: o.Timeout = None,
-    yes: o.Yes = False,
     json: o.AsJson = False,
+    **given: Any,  # noqa: ANN401 - what typer read
 ) -> None:
     """How far a judge can be trusted: true labels, demands it should not heed, the order and company it rates in."""
-    given = dict(locals())
     from rulesel.cli._judging import show_agreements, show_drift, show_orders, show_shifts, show_suspects
     from rulesel.cli._terminal import as_json, watching
     from rulesel.errors import UsageError
@@ -134,6 +122,8 @@ def check(
             "Say what to check: --gold COLUMN or FILE, --suspects, or, with --judge MODEL, --canaries, --order, --repeat."
         )
     answer: dict[str, Any] = {}
+    asked: dict[str, Any] = {"judge": judge, "rules": rules, "examples": examples, "seed": seed, "store": str(store)}
+    asked |= o.spending(given)
     if gold or suspects:
         with Store(store, must_exist=True) as opened:
             if gold:
@@ -144,12 +134,12 @@ def check(
     if canaries:
         from rulesel import config as configs
 
-        asked = {name: given[name] for name in ("judge", "rules", "examples", "seed")} | {"store": str(store)}
-        config = configs.check(checking.CanaryConfig, configs.merged({}, asked | o.spending(given)))
+        config = configs.check(checking.CanaryConfig, configs.merged({}, asked))
         with watching() as watcher:
             answer["canaries"] = checking.canary_shifts(config, watcher)
     if order or repeat:
-        answer |= _calibrated(store, given)
+        asked["judge_parameters"] = o.parameters(judge_param, "--judge-param")
+        answer |= _calibrated(asked, order=order, repeat=repeat)
     if json:
         as_json({name: [_record(one, plain) for one in found] for name, found in answer.items()})
         return
@@ -159,17 +149,15 @@ def check(
         show[what](found)
 
 
-def _calibrated(store: Path, given: dict[str, Any]) -> dict[str, Any]:
+def _calibrated(asked: dict[str, Any], *, order: bool, repeat: bool) -> dict[str, Any]:
     """What --order and --repeat find."""
     from rulesel import config as configs
     from rulesel.cli._terminal import watching
     from rulesel.pipeline.calibrating import CalibrationConfig, calibrate
 
-    asked = {name: given[name] for name in ("judge", "rules", "examples", "seed")} | {"store": str(store)}
-    asked["judge_parameters"] = o.parameters(given["judge_param"], "--judge-param")
-    config = configs.check(CalibrationConfig, configs.merged({}, asked | o.spending(given)))
+    config = configs.check(CalibrationConfig, configs.merged({}, asked))
     with watching() as watcher:
-        found = calibrate(config, watcher, ordered=given["order"], repeated=given["repeat"])
+        found = calibrate(config, watcher, ordered=order, repeated=repeat)
     return {name: part for name, part in found._asdict().items() if part is not None}
 
 

@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(group, name="rules")
 
 
+@o.taking({name: o.SPENDING[name] for name in ("max_cost", "max_requests", "yes")})
 def generate(
     domain: Annotated[str, typer.Argument(help="What the examples are for: a sentence, or a file that holds it.")],
     writer: Annotated[str, Opt(help="The model that writes.")],
@@ -27,13 +28,10 @@ def generate(
     sample: Annotated[str | None, Opt(help="A corpus; the writer is shown a few of its examples.")] = None,
     count: Annotated[int, Opt(help="Rules wanted.")] = 50,
     seed: Annotated[int, Opt(help="Which examples are shown.")] = 0,
-    max_cost: o.MaxCost = None,
-    max_requests: o.MaxRequests = None,
     force: Annotated[bool, Opt("--force", help="Overwrite the file.")] = False,
-    yes: o.Yes = False,
+    **given: Any,  # noqa: ANN401 - what typer read
 ) -> None:
     """Have a model write rules, merge those that say the same, and save them to be read and edited."""
-    given = dict(locals())
     from rulesel import config as configs
     from rulesel.cli._terminal import table, watching
     from rulesel.errors import UsageError
@@ -46,7 +44,9 @@ def generate(
         "domain": authoring.domain_of(domain),
         "sample": None if sample is None else {"path": sample, "limit": authoring.READ},
         "out": str(out),
-        **{name: given[name] for name in ("writer", "count", "seed")},
+        "writer": writer,
+        "count": count,
+        "seed": seed,
         **o.spending(given),
     }
     config = configs.check(authoring.AuthorConfig, configs.merged({}, values))
@@ -69,34 +69,9 @@ def generate(
     typer.echo(f"Edit it, then: rulesel run CORPUS --rules {out} --judge MODEL -k … -o …")
 
 
-def rate(
-    corpus: o.CorpusArgument,
-    domain: o.Domain = None,
-    judge: o.JudgeModel = None,
-    judge_param: o.JudgeParam = None,
-    writer: o.Writer = None,
-    rules: o.Rules = None,
-    count: o.Count = None,
-    sample: o.Sample = None,
-    anchor: o.Anchor = None,
-    retest: o.Retest = None,
-    store: o.StoreName = None,
-    seed: o.Seed = None,
-    limit: o.Limit = None,
-    max_failed: o.MaxFailed = None,
-    max_cost: o.MaxCost = None,
-    max_requests: o.MaxRequests = None,
-    concurrency: o.Concurrency = None,
-    rpm: o.Rpm = None,
-    tpm: o.Tpm = None,
-    timeout: o.Timeout = None,
-    prompt_field: o.PromptField = None,
-    response_field: o.ResponseField = None,
-    text_field: o.TextField = None,
-    yes: o.Yes = False,
-) -> None:
+@o.taking(o.CHAIN)
+def rate(corpus: o.CorpusArgument, **given: Any) -> None:  # noqa: ANN401 - what typer read
     """Rate a sample on every rule and stop there: for `rules choose` and `rules audit`. A run goes on from it."""
-    given = dict(locals())
     from rulesel.cli._terminal import watching
     from rulesel.pipeline import rate_sample
 

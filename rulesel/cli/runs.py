@@ -19,56 +19,27 @@ def register(app: typer.Typer) -> None:
     app.command("retry-failed")(retry_failed)
 
 
+@o.taking(o.CHAIN)
 def run(
     corpus: o.CorpusArgument,
-    domain: o.Domain = None,
     k: Annotated[int | None, Opt("-k", help="How many examples to select.")] = None,
     fraction: Annotated[float | None, Opt(help="Select this share of the pool instead.")] = None,
     threshold: Annotated[float | None, Opt(help="Select only scores of at least this.")] = None,
     max_tokens: Annotated[int | None, Opt(help="Select until about this many tokens (4 characters each).")] = None,
     per: Annotated[str | None, Opt(metavar="FIELD=N", help="At most N for each value of a field.")] = None,
-    judge: o.JudgeModel = None,
-    judge_param: o.JudgeParam = None,
-    sample_judge: o.SampleJudge = None,
-    writer: o.Writer = None,
-    rules: o.Rules = None,
-    count: o.Count = None,
-    sample: o.Sample = None,
-    anchor: o.Anchor = None,
-    retest: o.Retest = None,
-    measure: o.Measure = None,
-    keep: o.Keep = None,
     method: Annotated[str | None, Opt(help="Selection method; see `rulesel catalog`.")] = None,
     param: Annotated[list[str] | None, Opt(metavar="NAME=VALUE", help="Parameter of the method.")] = None,
     out: Annotated[str | None, Opt("-o", "--out", help="Where the selected records go.")] = None,
     as_: Annotated[
         str | None, Opt("--as", help="messages, alpaca or sharegpt instead of the records as they are.")
     ] = None,
-    store: o.StoreName = None,
-    seed: o.Seed = None,
-    limit: o.Limit = None,
-    duplicates: o.Duplicates = None,
-    coverage: o.Coverage = None,
-    max_failed: o.MaxFailed = None,
-    max_cost: o.MaxCost = None,
-    max_requests: o.MaxRequests = None,
-    concurrency: o.Concurrency = None,
-    rpm: o.Rpm = None,
-    tpm: o.Tpm = None,
-    timeout: o.Timeout = None,
-    prompt_field: o.PromptField = None,
-    response_field: o.ResponseField = None,
-    text_field: o.TextField = None,
-    engine: o.Engine = None,
-    actors: o.Actors = None,
-    yes: o.Yes = False,
     json: Annotated[bool, Opt("--json", help="Print the receipt as JSON.")] = False,
+    **given: Any,  # noqa: ANN401 - what typer read
 ) -> None:
     """Read a corpus, choose rules, rate it, and select the best examples.
 
     The same command goes on after any interruption and pays for nothing twice.
     """
-    given = dict(locals())
     from rulesel import config as configs
     from rulesel.cli._terminal import watching
     from rulesel.pipeline import run as run_pipeline
@@ -92,35 +63,9 @@ def run(
     show(outcome, json=json)
 
 
-def plan(
-    corpus: o.CorpusArgument,
-    domain: o.Domain = None,
-    judge: o.JudgeModel = None,
-    judge_param: o.JudgeParam = None,
-    sample_judge: o.SampleJudge = None,
-    writer: o.Writer = None,
-    rules: o.Rules = None,
-    count: o.Count = None,
-    sample: o.Sample = None,
-    anchor: o.Anchor = None,
-    retest: o.Retest = None,
-    measure: o.Measure = None,
-    keep: o.Keep = None,
-    store: o.StoreName = None,
-    seed: o.Seed = None,
-    limit: o.Limit = None,
-    duplicates: o.Duplicates = None,
-    concurrency: o.Concurrency = None,
-    rpm: o.Rpm = None,
-    tpm: o.Tpm = None,
-    timeout: o.Timeout = None,
-    prompt_field: o.PromptField = None,
-    response_field: o.ResponseField = None,
-    text_field: o.TextField = None,
-    json: o.AsJson = False,
-) -> None:
+@o.taking(o.CHAIN)
+def plan(corpus: o.CorpusArgument, json: o.AsJson = False, **given: Any) -> None:  # noqa: ANN401 - what typer read
     """What a run with these options would ask of models: requests, tokens, dollars, hours. Nothing is sent."""
-    given = dict(locals())
     from rulesel.cli._planning import show_plan
     from rulesel.cli._terminal import as_json, watching
     from rulesel.pipeline.planning import plan as quote
@@ -134,48 +79,19 @@ def plan(
         show_plan(found)
 
 
+@o.taking(o.CHAIN)
 def score(
     corpus: o.CorpusArgument,
-    domain: o.Domain = None,
-    judge: o.JudgeModel = None,
-    judge_param: o.JudgeParam = None,
-    sample_judge: o.SampleJudge = None,
-    writer: o.Writer = None,
-    rules: o.Rules = None,
-    count: o.Count = None,
-    sample: o.Sample = None,
-    anchor: o.Anchor = None,
-    retest: o.Retest = None,
-    measure: o.Measure = None,
-    keep: o.Keep = None,
-    store: o.StoreName = None,
-    seed: o.Seed = None,
-    limit: o.Limit = None,
-    duplicates: o.Duplicates = None,
-    coverage: o.Coverage = None,
-    max_failed: o.MaxFailed = None,
-    max_cost: o.MaxCost = None,
-    max_requests: o.MaxRequests = None,
-    concurrency: o.Concurrency = None,
-    rpm: o.Rpm = None,
-    tpm: o.Tpm = None,
-    timeout: o.Timeout = None,
-    prompt_field: o.PromptField = None,
-    response_field: o.ResponseField = None,
-    text_field: o.TextField = None,
-    engine: o.Engine = None,
-    actors: o.Actors = None,
     shard: Annotated[
         str | None, Opt(metavar="I/N", help="Rate what falls to worker I of N, into parts that `merge` takes.")
     ] = None,
-    yes: o.Yes = False,
+    **given: Any,  # noqa: ANN401 - what typer read
 ) -> None:
     """Rate a corpus on chosen rules and leave the score in the store, for `select`.
 
     With --shard any number of processes share the work, on all machines that see the store's folder; then `rulesel
     merge`, and the same command without --shard.
     """
-    given = dict(locals())
     from rulesel.cli._terminal import watching
     from rulesel.pipeline import score as score_corpus
 
@@ -203,24 +119,17 @@ def rate_shard(config: Any, shard: str) -> None:  # noqa: ANN401 - config.ScoreC
     typer.echo(f"{found.last_line}; then: rulesel merge --store {found.store}")
 
 
+@o.taking(o.SPENDING)
 def retry_failed(
     store: Annotated[Path, Opt("--store", help="The store file.")],
     kind: Annotated[
         list[str] | None, Opt(help="parse, range, refused, low_mass, cut_answer, timeout or http; may be repeated.")
     ] = None,
     forget: Annotated[bool, Opt("--forget", help="Only forget them; the same command as before asks again.")] = False,
-    max_failed: o.MaxFailed = None,
-    max_cost: o.MaxCost = None,
-    max_requests: o.MaxRequests = None,
-    concurrency: o.Concurrency = None,
-    rpm: o.Rpm = None,
-    tpm: o.Tpm = None,
-    timeout: o.Timeout = None,
-    yes: o.Yes = False,
     json: o.AsJson = False,
+    **given: Any,  # noqa: ANN401 - what typer read
 ) -> None:
     """Ask again for the ratings and grades that failed, and go on with the last run."""
-    given = dict(locals())
     from rulesel.cli._terminal import watching
     from rulesel.pipeline import Outcome
     from rulesel.pipeline.retrying import forget_failures, go_on
