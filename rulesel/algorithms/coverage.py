@@ -41,7 +41,9 @@ def coverage(
     mixture = Mixture(weight, np.zeros(candidates_of(source)) if bonus is None else bonus)
     if isinstance(source, KnnGraph):
         return _Sparse(source, baseline, mixture)
-    return _Held(source, baseline, mixture) if source.held else _Computed(source, baseline, mixture)
+    if source.matrix is not None:
+        return _Held(source.matrix, baseline, mixture)
+    return _Computed(source, baseline, mixture)
 
 
 def facility_value(kernel: Kernel, subset: Sequence[int] | IntArray, *, baseline: float = 0.0) -> float:
@@ -83,32 +85,31 @@ class Mixture:
 class _Held:
     """Facility location over a kernel in memory; the similarity to the nearest chosen row is kept per covered row."""
 
-    def __init__(self, kernel: Kernel, baseline: float, mixture: Mixture) -> None:
-        self._kernel = kernel
+    def __init__(self, matrix: NDArray[Any], baseline: float, mixture: Mixture) -> None:
+        self._matrix = matrix
         self._mixture = mixture
-        self._covered = np.full(kernel.represented, baseline, dtype=kernel.dtype)
+        self._covered = np.full(matrix.shape[1], baseline, dtype=matrix.dtype)
+        self._sums = [_Sums(self._covered) for _ in range(THREADS)]
         self._threads = ThreadPoolExecutor(THREADS)
 
     @property
     def n(self) -> int:
-        return self._kernel.candidates
+        return len(self._matrix)
 
     def probe(self, candidates: IntArray) -> Probe:
         return lambda: self._mixture.score(candidates, self._gains(candidates))
 
     def accept(self, candidate: int) -> None:
-        np.maximum(self._covered, self._kernel.rows(np.array([candidate]))[0], out=self._covered)
+        np.maximum(self._covered, self._matrix[candidate], out=self._covered)
 
     def _gains(self, candidates: IntArray) -> FloatArray:
         """Gains; many candidates are shared out among threads, which changes no bit of them."""
-        if len(candidates) * self._kernel.represented < SHARED:
-            return self._read(candidates)
-        return np.concatenate(list(self._threads.map(self._read, np.array_split(candidates, THREADS))))
+        if len(candidates) * len(self._covered) < SHARED:
+            return self._read(candidates, self._sums[0])
+        return np.concatenate(list(self._threads.map(self._read, np.array_split(candidates, THREADS), self._sums)))
 
-    def _read(self, candidates: IntArray) -> FloatArray:
-        sums = _Sums(self._covered)
-        parts = _parts(candidates, self._kernel.represented, CELLS)
-        return np.concatenate([sums.of(self._kernel.rows(part)) for part in parts]) if parts else np.empty(0)
+    def _read(self, candidates: IntArray, sums: _Sums) -> FloatArray:
+        return sums.of([self._matrix[candidate] for candidate in candidates.tolist()])
 
 
 class _Computed:
@@ -122,6 +123,7 @@ class _Computed:
         self._kernel = kernel
         self._mixture = mixture
         self._covered = np.full(kernel.represented, baseline, dtype=kernel.dtype)
+        self._sums = _Sums(self._covered)
         self._few = np.zeros(kernel.candidates, dtype=bool)
         self._places = [np.empty(0, dtype=np.int32)] * kernel.candidates
         self._similar = [np.empty(0, dtype=kernel.dtype)] * kernel.candidates
@@ -159,9 +161,7 @@ class _Computed:
             self._places[candidates[index]] = places.astype(np.int32)
             self._similar[candidates[index]] = rows[index][places]
             self._few[candidates[index]] = True
-        sums = _Sums(self._covered)
-        parts = _parts(np.arange(len(rows)), self._kernel.represented, CELLS)
-        return np.concatenate([sums.of(rows[part[0] : part[-1] + 1]) for part in parts])
+        return self._sums.of(rows)
 
     def _remember(self, candidates: list[int]) -> FloatArray:
         """Gains from the places kept, which are brought up to date."""
@@ -178,23 +178,30 @@ class _Computed:
 
 
 class _Sums:
-    """Sums of max(0, similarity - covered) of rows, the same whichever rows are summed together."""
+    """Sums of max(0, similarity - covered) of rows, the same whichever rows are summed together.
+
+    The rows are read once, where they lie, into a block that stays near the core; a fresh array for each batch would
+    cost more than the sums.
+    """
 
     def __init__(self, covered: NDArray[Any]) -> None:
         self._covered = covered
         self._lanes = -(-len(covered) // LANES)
-        self._scratch = np.zeros((0, self._lanes * LANES), dtype=covered.dtype)
+        self._held = np.zeros((max(1, CELLS // max(1, len(covered))), self._lanes * LANES), dtype=covered.dtype)
 
-    def of(self, rows: NDArray[Any]) -> FloatArray:
+    def of(self, rows: Sequence[NDArray[Any]] | NDArray[Any]) -> FloatArray:
         """One float64 a row: 256 similarities at a time are summed in their own precision, these sums in float64."""
-        if len(self._scratch) < len(rows):
-            self._scratch = np.zeros((len(rows), self._scratch.shape[1]), dtype=self._scratch.dtype)
-        held = self._scratch[: len(rows)]
-        added = held[:, : len(self._covered)]
-        np.maximum(rows, self._covered, out=added)
-        np.subtract(added, self._covered, out=added)
-        sums = np.einsum("ijk->ij", held.reshape(len(rows), self._lanes, LANES)).sum(axis=1, dtype=np.float64)
-        return np.asarray(sums)
+        sums = np.empty(len(rows))
+        for start in range(0, len(rows), len(self._held)):
+            part = rows[start : start + len(self._held)]
+            held = self._held[: len(part)]
+            added = held[:, : len(self._covered)]
+            for row, out in zip(part, added, strict=True):
+                np.maximum(row, self._covered, out=out)
+            np.subtract(added, self._covered, out=added)
+            lanes = np.einsum("ijk->ij", held.reshape(len(part), self._lanes, LANES))
+            np.sum(lanes, axis=1, dtype=np.float64, out=sums[start : start + len(part)])
+        return sums
 
 
 class _Sparse:

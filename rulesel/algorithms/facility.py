@@ -22,7 +22,7 @@ from rulesel.algorithms.neighbors import KnnGraph
 
 Scale = Literal["raw", "normalised"]
 
-DENSE_BATCH = 32
+DENSE_BATCH = 64
 GRAPH_BATCH = 256
 """Rows evaluated together."""
 

@@ -39,18 +39,18 @@ class Kernel:
         candidates: number of rows that can be picked.
         represented: number of rows that are to be covered.
         dtype: of the similarities.
-        held: whether they are in memory; else every call computes them.
         ceiling: sum over represented rows of the highest similarity any candidate has to them, where it is known.
         copies: the lowest candidate equal to each candidate, int64; None where it is not known.
+        matrix: all similarities, where they are in memory; else every call of `rows` computes them.
     """
 
     rows: Callable[[IntArray], NDArray[Any]]
     candidates: int
     represented: int
     dtype: np.dtype[Any]
-    held: bool
     ceiling: float | None = None
     copies: NDArray[np.int64] | None = None
+    matrix: NDArray[Any] | None = None
 
 
 def given_kernel(similarity: NDArray[Any]) -> Kernel:
@@ -66,7 +66,7 @@ def given_kernel(similarity: NDArray[Any]) -> Kernel:
     if not finite.all():
         raise ValueError(f"Row {int(finite.argmin())} of the kernel has NaN or infinity; drop it first.")
     candidates, represented = held.shape
-    return Kernel(held.__getitem__, candidates, represented, held.dtype, held=True)
+    return Kernel(held.__getitem__, candidates, represented, held.dtype, matrix=held)
 
 
 def embedding_kernel(
@@ -140,4 +140,4 @@ def _distances(points: NDArray[Any], rows: IntArray) -> NDArray[Any]:
 def _among(block: Callable[[IntArray], NDArray[Any]], points: NDArray[Any], ceiling: float) -> Kernel:
     """The kernel of rows with themselves."""
     n = len(points)
-    return Kernel(block, n, n, points.dtype, held=False, ceiling=ceiling, copies=first_copies(points))
+    return Kernel(block, n, n, points.dtype, ceiling=ceiling, copies=first_copies(points))
