@@ -230,7 +230,8 @@ class Chain:
         if config.engine == "ray" and who is None and not isinstance(rater, Chat):
             number = rate_on(self._on_ray(), *asked, watcher=self.watcher, max_failed=config.max_failed)
         else:
-            number = rate(*asked, lender=self._lender, watcher=self.watcher, max_failed=config.max_failed)
+            verb = "compute" if who == "measured" else "rate"
+            number = rate(*asked, lender=self._lender, watcher=self.watcher, max_failed=config.max_failed, verb=verb)
         check_failures(self.store, contents, self.store.rules.numbers(rules), number, config.max_failed, stage)
         return number
 

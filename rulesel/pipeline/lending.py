@@ -31,6 +31,8 @@ class Lender:
             max_requests=config.max_requests,
             already=store.calls.of_run(run),
         )
+        unpriced = store.db.one("SELECT count(*) FROM calls WHERE run = ? AND cost IS NULL", run)
+        self._unpriced_before = int(unpriced)
         self._stages: dict[str, StageLedger] = {}
         self._models: dict[tuple[str, str], ChatModel] = {}
 
@@ -56,9 +58,13 @@ class Lender:
 
     @property
     def dollars(self) -> float | None:
-        """Spent so far; None where nothing was priced."""
+        """Spent so far; None where nothing was asked, or the price of some of it is unknown."""
         spent = self.ledger.spent
-        return round(spent.cost, 6) if spent.cost or (spent.requests and not spent.unpriced) else None
+        return round(spent.cost, 6) if spent.requests and not self._unpriced else None
+
+    @property
+    def _unpriced(self) -> int:
+        return self._unpriced_before + self.ledger.spent.unpriced
 
     @property
     def bill(self) -> str | None:
@@ -75,7 +81,10 @@ class Lender:
         if spent.prompt_tokens:
             cached = f" ({spent.cached_tokens:,} cached)" if spent.cached_tokens else ""
             parts.append(f"{spent.prompt_tokens:,} tokens in{cached}, {spent.completion_tokens:,} out")
-        parts.append("price unknown" if self.dollars is None else f"${self.dollars:.2f}")
+        if self._unpriced and spent.cost:
+            parts.append(f"${spent.cost:.2f} besides {self._unpriced:,} at an unknown price")
+        else:
+            parts.append("price unknown" if self._unpriced else f"${spent.cost:.2f}")
         return "asked: " + "; ".join(parts)
 
     def kept(self, stage: str) -> None:

@@ -11,6 +11,7 @@ from rulesel.raters.signals import Signals
 from rulesel.receipt import rated
 from rulesel.records import Batch, Float32, Int64, Rule, RuleSet
 from rulesel.rules.measured import Measured, measured
+from rulesel.rules.unrolled import MOST_COPIES, copies
 from rulesel.store import Store
 
 
@@ -39,7 +40,10 @@ def measured_rules(
     }
     signals = Signals()
     try:
-        why = {rule_set.rules[j].id: signals.refuses(rule) for j, rule in proposed.items()}
+        why = {
+            rule_set.rules[j].id: signals.refuses(rule) or too_slow(proposals[rule_set.rules[j].id])
+            for j, rule in proposed.items()
+        }
         refused = {identity: reason for identity, reason in why.items() if reason is not None}
         tried = {j: rule for j, rule in proposed.items() if rule_set.rules[j].id not in refused}
         computed = np.full((len(contents), len(rule_set)), np.nan, dtype=np.float32)
@@ -52,6 +56,12 @@ def measured_rules(
     kept = {one.rule.name: one.rule for one in found if one.why is None}
     rules = tuple(kept.get(rule.name, rule) for rule in rule_set.rules)
     return rule_set.model_copy(update={"rules": rules}), found
+
+
+def too_slow(sql: str) -> str | None:
+    """Why an expression that a model proposes may take too long on a corpus, or None."""
+    made = copies(sql)
+    return f"its patterns repeat {made:,} times, more than {MOST_COPIES}" if made > MOST_COPIES else None
 
 
 def tell(found: Sequence[Measured]) -> Iterator[str]:

@@ -39,6 +39,7 @@ def rate(
     lender: Lender,
     watcher: Watcher,
     max_failed: float,
+    verb: str = "rate",
 ) -> int:
     """Rate what is missing among contents × rules; returns the rater's number in the store.
 
@@ -57,11 +58,12 @@ def rate(
     def progress(answers: int) -> Progress:
         reused = lender.ledger.spent.reused
         return Progress(
-            f"rate {stage}", min(done + answers, total), total, "ratings", tally.by_kind(), lender.dollars, reused
+            f"{verb} {stage}", min(done + answers, total), total, "ratings", tally.by_kind(), lender.dollars, reused
         )
 
     pulse = Pulse(watcher, progress)
-    watcher.progress(progress(0))
+    if total:
+        watcher.progress(progress(0))
     waiting: deque[tuple[Int64, tuple[int, ...]]] = deque()
     parts = _parts(store, rater, blocks(missing), by_number, waiting)
     for ratings in _rated(rater, parts, lender.lent(stage, answered=pulse.answered)):

@@ -73,7 +73,7 @@ def tell(found: Written, watcher: Watcher) -> None:
     """What was merged, what could not be read, and whether rules are lacking."""
     reworded = [merged for merged in found.merged if merged.dropped.name != merged.kept.name]
     if len(reworded) < len(found.merged):
-        watcher.say(f"  {len(found.merged) - len(reworded)} were written more than once under the same name, merged")
+        watcher.say(f"  {len(found.merged) - len(reworded)} written again under the same name, merged")
     for merged in reworded[:MENTIONED]:
         watcher.say(f"  {merged.dropped.name!r} says what {merged.kept.name!r} says ({merged.similarity:.2f}), merged")
     if len(reworded) > MENTIONED:

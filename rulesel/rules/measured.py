@@ -71,7 +71,7 @@ def measured(
         if rule.id not in proposals:
             continue
         if rule.id in refused:
-            found.append(Measured(rule, None, refused[rule.id]))
+            found.append(Measured(rule, None, f"is refused: {refused[rule.id]}"))
             continue
         x, y = judged[:, j].astype(np.float64), computed[:, j].astype(np.float64)
         both = ~(np.isnan(x) | np.isnan(y))

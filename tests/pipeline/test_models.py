@@ -3,6 +3,7 @@
 import contextlib
 import json
 import logging
+import re
 import socket
 
 import numpy as np
@@ -10,10 +11,10 @@ import pytest
 
 from rulesel.config import JudgeConfig, check
 from rulesel.errors import BudgetReached, Interrupted, ModelError, TooManyFailures, UsageError
-from rulesel.pipeline import Watcher, run
+from rulesel.pipeline import Watcher, run, score
 from rulesel.pipeline.authoring import AuthorConfig, author, compare
 from rulesel.pipeline.checking import CanaryConfig, against_gold, canary_shifts, gold_of, suspects
-from rulesel.pipeline.explaining import verify_file
+from rulesel.pipeline.explaining import explain, verify_file
 from rulesel.pipeline.judging import judge
 from rulesel.pipeline.planning import plan
 from rulesel.pipeline.rating import blocks
@@ -49,15 +50,19 @@ def ask(tmp_path, query):
         return store.db.rows(query)
 
 
+def by_writer(config, **rules):
+    """The configuration with a writer in place of the file of rules."""
+    return config.model_copy(update={"rules": config.rules.model_copy(update={"source": None} | rules)})
+
+
 def bill(stats):
     return (stats["prompt_tokens"] * PRICE["input"] + stats["completion_tokens"] * PRICE["output"]) / 1e6
 
 
 def test_a_model_writes_the_rules_and_rates_and_every_call_is_accounted_for(serve, model_config, tmp_path):
     server = serve()
-    rules = {"source": None, "writer": server.name, "count": 12, "anchor": "overall", "retest": 10}
     config = model_config(server.name, domain="answers that say how good they are")
-    config = config.model_copy(update={"rules": config.rules.model_copy(update=rules)})
+    config = by_writer(config, writer=server.name, count=12, anchor="overall", retest=10)
     quoted = plan(config)
     assert [stage.stage for stage in quoted.stages] == ["write", "sample", "grade sample", "retest", "corpus"]
     assert server.stats()["requests"] == 0
@@ -331,6 +336,68 @@ def test_an_expression_that_agrees_with_the_judge_rates_the_corpus_for_nothing(s
     assert server.stats()["requests"] == 720
     run(model_config(server.name, rules={"sample": 80, "keep": 4, "retest": 10, "measure": False}))
     assert server.stats()["requests"] == 720 + 120
+
+
+READS_PLANTED = "coalesce(try_cast(regexp_extract(response, 'planted=([0-9.]+)', 1) AS DOUBLE), 0.0)"
+HOSTILE = {
+    "(SELECT count(*) FROM read_csv('/etc/passwd'))": "subquery",
+    "len(getenv('OPENAI_API_KEY')) / 100.0": "getenv",
+    "1; COPY (SELECT 1) TO '/tmp/taken'": "Only SELECT",
+    "1; ATTACH '/tmp/taken.db'": "Only SELECT",
+    "len(generate_series(1, 1000000000000)) / 1e12": "generate_series",
+    "length(repeat(response, 1000000000)) / 1e12": "repeat",
+    "regexp_matches(response, '([a-j ]{0,100}){0,10}[0-9]{3}z')::INT": "its patterns repeat 1,001 times",
+}
+
+
+def test_a_writer_may_propose_expressions_and_everything_agrees_on_those_that_are_kept(
+    serve, model_config, planted, tmp_path
+):
+    planted(200)
+    server = serve(sql=[READS_PLANTED, "ends_with(response, '1')::DOUBLE"])
+    recorder = Recorder()
+    config = model_config(server.name, domain="answers")
+    config = by_writer(config, writer=server.name, count=8, sample=80, keep=6)
+    outcome = run(config, recorder)
+    told = [line for line in recorder.said if "its expression" in line]
+    computed = [line.split("'")[1] for line in told if "is computed on the corpus" in line]
+    assert computed
+    assert all(re.search(r"rho 0\.\d\d \(0\.[6-9]\d to 0\.\d\d\)", line) for line in told if "is computed" in line)
+    chosen = [rule["name"] for rule in outcome.receipt["choice"]["rules"]]
+    read = [name for name in chosen if name not in computed]
+    assert 0 < len(read) < len(chosen), "both kinds must be among the chosen, or nothing is tested"
+    stages = dict(ask(tmp_path, "SELECT stage, count(*) FROM calls GROUP BY stage"))
+    assert stages["corpus"] == 120 * len(read)
+    assert plan(config).calls == 0
+    assert all(check.agrees for check in verify_file(tmp_path / "out.jsonl.receipt.json"))
+    first = (tmp_path / "out.jsonl").read_bytes()
+    scored = score(config)
+    np.testing.assert_array_equal(scored.scored.scores, outcome.scored.scores)
+    assert run(config).receipt["choice"] == outcome.receipt["choice"]
+    assert (tmp_path / "out.jsonl").read_bytes() == first
+    assert server.stats()["requests"] == sum(stages.values())
+    with opened(tmp_path) as store:
+        known = explain(store, "5")
+    assert {r["rule"] for r in known["ratings"] if r["rater"] == "signals"} >= set(chosen) - set(read)
+    judged = run(by_writer(config, measure=False)).receipt["choice"]
+    more = [rule["name"] for rule in judged["rules"] if rule["name"] not in read]
+    assert server.stats()["requests"] == sum(stages.values()) + 120 * len(more)
+
+
+def test_expressions_a_hostile_writer_proposes_are_refused_with_the_reason_and_nothing_of_them_is_run(
+    serve, model_config, planted, tmp_path
+):
+    planted(60)
+    server = serve(sql=list(HOSTILE))
+    recorder = Recorder()
+    config = model_config(server.name, domain="answers")
+    run(by_writer(config, writer=server.name, count=24, sample=40), recorder)
+    told = [line for line in recorder.said if "its expression is refused: " in line]
+    for words in HOSTILE.values():
+        assert any(words in line for line in told), words
+    assert not any("is computed" in line for line in recorder.said)
+    assert ask(tmp_path, "SELECT count(*) FROM ratings_long WHERE rater = 'signals'") == [(0,)]
+    assert not (tmp_path / "taken").exists()
 
 
 def test_rules_that_are_all_computed_ask_nobody_about_the_corpus(serve, model_config, planted, tmp_path):

@@ -29,7 +29,7 @@ def test_an_expression_is_kept_exactly_if_it_runs_and_ranks_as_the_judge_does() 
     assert "does not agree with the judge: rho" in found[1].why
     assert found[2].agreement is not None
     assert found[2].agreement.value < -0.99
-    assert found[3].why == "it reads a file"
+    assert found[3].why == "is refused: it reads a file"
 
 
 def test_too_few_examples_or_a_constant_decide_nothing() -> None:
