@@ -113,6 +113,7 @@ def start(server: Server, folder: str, given: argparse.Namespace) -> subprocess.
 
 
 def run(server: Server, given: argparse.Namespace, blows: list[signal.Signals]) -> tuple[np.lib.npyio.NpzFile, Counter]:
+    """Start the job until it ends; blows that come too late count for nothing."""
     rng = random.Random(given.seed)
     codes: Counter = Counter()
     with tempfile.TemporaryDirectory() as folder:
@@ -159,7 +160,7 @@ def main() -> None:
         "failures with a number": int((~np.isnan(found["values"][~ok])).sum()),
         "equal to the undisturbed run": bool(np.allclose(found["values"][ok], whole["values"][ok], atol=1e-6)),
         "requests": stats["requests"],
-        "bound: cells + retries + kills x concurrency": cells + retried + given.kills * given.concurrency,
+        "bound: cells + retries + kills x concurrency": cells + retried + codes[-signal.SIGKILL] * given.concurrency,
         "completions paid twice": stats["repeated"],
         "the server's bill": round(billed, 6),
         "the ledger's": round(float(found["bill"][1]), 6),
