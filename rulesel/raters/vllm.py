@@ -17,7 +17,6 @@ from pydantic import Field, PrivateAttr
 
 from rulesel.digest import digest
 from rulesel.errors import UsageError
-from rulesel.extras import need
 from rulesel.llm import vllm as engine
 from rulesel.llm.documents import Documents, calls, prepare
 from rulesel.llm.labels import DIGITS, LOW_MASS
@@ -25,7 +24,7 @@ from rulesel.llm.masses import Masses
 from rulesel.llm.split import TEMPLATE_ARGUMENTS, Split
 from rulesel.llm.tokens import NextToken, TokenModel, expectations, label_ids
 from rulesel.llm.vllm_chat import VllmChat
-from rulesel.llm.vllm_setup import host
+from rulesel.llm.vllm_setup import host, need_local
 from rulesel.llm.weights import context_of, fingerprint, locate
 from rulesel.prompts import load
 from rulesel.raters import Lent, Rater
@@ -263,5 +262,4 @@ def _split(ref: str, tokenizer: Any) -> tuple[Split, Split | None]:  # noqa: ANN
 
 
 def _tokenizer(folder: Path) -> Any:  # noqa: ANN401 - optional package
-    transformers = need("transformers", extra="vllm", feature="Rating in this process (vllm:…)")
-    return transformers.AutoTokenizer.from_pretrained(folder)
+    return need_local("transformers").AutoTokenizer.from_pretrained(folder)

@@ -1,7 +1,8 @@
-"""Killed and terminated while it rates: nothing is lost but what was under way, and no process stays behind."""
+"""The command line with the real engine: killed and told to stop while it rates, resumed, shared out, and checked."""
 
-import dataclasses
+import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,25 +10,16 @@ import time
 import uuid
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from rulesel.engines import make_job
-from rulesel.engines.local import rate_shards
-from rulesel.engines.parts import read_part
-from rulesel.raters import rater_for
-from rulesel.records import Batch
+from rulesel.config import RunConfig, check
+from rulesel.pipeline import run
+from rulesel.pipeline.calibrating import CalibrationConfig, calibrate
+from rulesel.raters.vllm import Vllm
+from rulesel.store import Store
 
-WORKER = """
-import sys
-from pathlib import Path
-from rulesel.engines import open_job
-from rulesel.engines.local import rate_shards
-
-if __name__ == "__main__":
-    job = open_job(Path(sys.argv[1]))
-    rate_shards(job, job.missing(), progress=lambda shard, ratings: print("rated", shard, flush=True))
-"""
+DOCUMENTS = 400
+PARAMETERS = {"dtype": "float32", "document_tokens": 400, "cache_gib": 0.0625}
 
 
 def marked(mark):
@@ -42,57 +34,96 @@ def marked(mark):
     return found
 
 
-def everything(job):
-    parts = [read_part(job.ratings_path(s)) for s in range(job.shards)]
-    return [e for p in parts for e in p.examples], np.concatenate([p.ratings.values for p in parts])
-
-
 @pytest.fixture(scope="module")
-def job(tiny, rules, tmp_path_factory):
+def place(tiny, tmp_path_factory):
+    """A corpus, rules, and two stores of one secret: the nonces of documents come from it, and ratings from those."""
     import tiny_llama
 
-    texts = list(tiny_llama.documents(48, 60, seed=9))
-    batch = Batch([f"b2-{i:032x}" for i in range(48)], [None] * 48, texts)
-    judge = f"vllm:{tiny}"
-    rater = rater_for(judge, dtype="float32", document_tokens=400, cache_gib=1 / 32)
-    return make_job(tmp_path_factory.mktemp("jobs"), judge, rater, rules, b"v" * 32, [batch], size=6)
+    folder = tmp_path_factory.mktemp("stops")
+    texts = tiny_llama.documents(DOCUMENTS, 40, seed=9)
+    (folder / "c.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in texts))
+    rules = {"clear": "The answer is clear.", "why": "The answer says why.", "short": "The answer is short."}
+    lines = "".join(f"  - {{name: {name}, text: {text}}}\n" for name, text in rules.items())
+    (folder / "rules.yaml").write_text("rules:\n" + lines)
+    Store(folder / "calm.duckdb").close()
+    shutil.copy(folder / "calm.duckdb", folder / "s.duckdb")
+    return folder
+
+
+def settings(place, tiny, name):
+    return {
+        "corpus": {"path": str(place / "c.jsonl")},
+        "judge": f"vllm:{tiny}",
+        "judge_parameters": PARAMETERS,
+        "rules": {"source": str(place / "rules.yaml"), "sample": 40, "keep": 2},
+        "select": {"k": 20},
+        "store": str(place / f"{name}.duckdb"),
+        "out": str(place / f"{name}.jsonl"),
+    }
+
+
+def command(place, tiny, verb, *words):
+    made = [sys.executable, "-m", "rulesel", verb, str(place / "c.jsonl"), "--judge", f"vllm:{tiny}"]
+    made += ["--rules", str(place / "rules.yaml"), "--sample", "40", "-r", "2", *words]
+    return made + [f"--judge-param={name}={value}" for name, value in PARAMETERS.items()]
 
 
 @pytest.fixture(scope="module")
-def undisturbed(job, rater, tmp_path_factory):
-    """The same shards rated in one go by the session's engine."""
-    folder = tmp_path_factory.mktemp("whole") / job.id
-    (folder / "ratings").mkdir(parents=True)
-    (folder / "examples").symlink_to(job.folder / "examples")
-    whole = dataclasses.replace(job, folder=folder)
-    rate_shards(whole, whole.missing(), rater=rater)
-    return everything(whole)
+def calm(place, tiny, rater):
+    """The same run undisturbed, with the session's engine."""
+    opened, opening = rater.open(), Vllm.open
+
+    def borrowed(own):
+        if own._opened is None:
+            own.use(opened.model, opened.tokenizer, opened.longest)
+        return opening(own)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Vllm, "open", borrowed)
+        patch.setattr(Vllm, "close", lambda _: None)
+        outcome = run(check(RunConfig, settings(place, tiny, "calm")))
+        checked = CalibrationConfig(
+            store=str(place / "calm.duckdb"), judge=f"vllm:{tiny}", judge_parameters=PARAMETERS, examples=30
+        )
+        yield outcome, calibrate(checked, ordered=True, repeated=True)
 
 
-@pytest.mark.parametrize("workers", ["in this process", "in children"])
-def test_stopping_a_worker_loses_no_part_and_leaves_no_process(job, undisturbed, workers):
-    stops = [signal.SIGKILL, signal.SIGTERM] if workers == "in this process" else [signal.SIGTERM]
-    for stop in stops:
-        for shard in range(1, job.shards):
-            job.ratings_path(shard).unlink(missing_ok=True)
-        mark = uuid.uuid4().hex
-        environment = os.environ | {"RULESEL_MARK": mark, "VLLM_LOGGING_LEVEL": "ERROR"}
-        environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0" if workers == "in this process" else "1"
-        with subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(job.folder)], stdout=subprocess.PIPE, env=environment
-        ) as worker:
-            assert [worker.stdout.readline() for _ in range(2)][1]  # the shard before is done, this one under way
-            worker.send_signal(stop)
-        for _ in range(100):
-            if not (left := marked(mark)):
+def strike(words, stop, *, children):
+    """Start, send a signal once the corpus is being rated, wait; returns exit code and standard error."""
+    mark = uuid.uuid4().hex
+    environment = os.environ | {"RULESEL_MARK": mark, "VLLM_ENABLE_V1_MULTIPROCESSING": str(int(children))}
+    with subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=environment, text=True) as one:
+        said = []
+        for line in one.stderr:
+            said.append(line)
+            if line.startswith("chosen:"):
+                time.sleep(0.3)
+                one.send_signal(stop)
                 break
-            time.sleep(0.1)
-        assert not left
-        assert 0 < len(job.missing()) < job.shards
+        said += one.stderr.readlines()
+    for _ in range(100):
+        if not (left := marked(mark)):
+            break
+        time.sleep(0.1)
+    assert not left
+    return one.returncode, "".join(said)
 
 
-def test_what_was_stopped_ends_equal(job, undisturbed, rater):
-    rate_shards(job, job.missing(), rater=rater)
-    examples, values = everything(job)
-    assert examples == undisturbed[0]
-    np.testing.assert_allclose(values, undisturbed[1], atol=1e-6)
+def test_stopped_at_any_moment_a_run_goes_on_and_ends_equal(place, tiny, calm):
+    words = command(place, tiny, "run", "-k", "20", "--store", str(place / "s.duckdb"), "-o", str(place / "s.jsonl"))
+    assert strike(words, signal.SIGKILL, children=False)[0] == -signal.SIGKILL
+    code, said = strike(words, signal.SIGTERM, children=True)
+    assert code == 130, said
+    assert "the same command goes on from here" in said
+    assert "Traceback" not in said
+    done = subprocess.run(words, check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1].startswith(f"in {DOCUMENTS} = selected 20")
+    assert (place / "s.jsonl").read_bytes() == (place / "calm.jsonl").read_bytes()
+
+
+def test_a_judge_that_is_exact_neither_drifts_nor_hangs_on_its_company(calm, place):
+    found = calm[1]
+    assert [one.flipped for one in found.repeat] == [0] * 4
+    assert max(one.largest for one in found.repeat) <= 1e-6
+    assert [one.rule for one in found.order] == ["clear", "why", "short"]
+    assert all(0 < one.n <= 30 and one.spearman < 0.999 for one in found.order)
