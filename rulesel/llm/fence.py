@@ -16,16 +16,18 @@ from rulesel.records import Flag
 NONCE_DIGITS = 16
 
 _INVISIBLE = re.compile(
-    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufeff\uffa0"
-    "\U000e0000-\U000e0fff]"
+    "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0"
+    "\ufff9-\ufffb\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-"""Zero-width, bidirectional, filler and tag characters: invisible to a reader, not to a tokenizer."""
+"""Zero-width, bidirectional, filler, variation and tag characters: invisible to a reader, not to a tokenizer."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 _CONTROL = re.compile(
-    r"<(?=[|｜][^<>\n]{1,64}[|｜]>)"
-    r"|<(?=/?(?:s|bos|eos|pad|unk|mask|start_of_turn|end_of_turn|think|tool_call|im_start|im_end)>)"
+    r"<(?=[|｜][^\s<>]{1,64}[|｜]>)"
+    r"|<(?=[|｜]\w{1,32}>|\w{1,32}[|｜]>)"
+    r"|<(?=/?(?:s|bos|eos|sop|eop|pad|unk|mask|think|tools?|tool_calls?|tool_response|im_start|im_end|(?:start|end)_of_\w{1,16}"
+    r"|(?:extra_id_|unused|reserved_)\d{1,4})>)"
     r"|<(?=</?SYS>>)"
     r"|\[(?=/?(?:INST|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS|SYSTEM_PROMPT|gMASK)\])",
     re.IGNORECASE,

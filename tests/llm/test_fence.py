@@ -36,7 +36,7 @@ def test_prompt_and_response_stand_under_lines_only_the_fence_can_write() -> Non
 
 
 def test_invisible_characters_leave_the_prompt() -> None:
-    assert clean("a\u200bb\u202ec\u2066d\ufeffe\U000e0041f\u00adg") == "abcdefg"
+    assert clean("a\u200bb\u202ec\u2066d\ufeffe\U000e0041f\u00adg\ufe01\ufe0fh\U000e0101i\ufff9j") == "abcdefghij"
     assert clean("zażółć 数学 🙂 עברית") == "zażółć 数学 🙂 עברית"
 
 
@@ -58,6 +58,21 @@ def test_a_lone_surrogate_can_be_sent() -> None:
         "<｜User｜>",
         "</think>",
         "<|eot_id|>",
+        "<|start_header_id|>",
+        "<｜begin▁of▁sentence｜>",
+        "<|channel|>",
+        "<|END_OF_TURN_TOKEN|>",
+        "[gMASK]",
+        "<sop>",
+        "<end_of_turn>",
+        "<start_of_image>",
+        "<|turn>",
+        "<turn|>",
+        "<extra_id_0>",
+        "<unused3>",
+        "<reserved_106>",
+        "[TOOL_CALLS]",
+        "</tool_response>",
     ],
 )
 def test_control_tokens_are_broken_up_and_seen(token: str) -> None:
@@ -69,7 +84,17 @@ def test_control_tokens_are_broken_up_and_seen(token: str) -> None:
 
 
 def test_ordinary_markup_stays() -> None:
-    for text in ("<b>bold</b>", "a < b | c > d", "x[0] = y", "<script>", "if a<|b|: pass", "[1] Smith", "<div>s</div>"):
+    for text in (
+        "<b>bold</b>",
+        "a < b | c > d",
+        "x[0] = y",
+        "<script>",
+        "if a<|b|: pass",
+        "[1] Smith",
+        "<div>s</div>",
+        "List<a|b>",
+        "x <| y |> z",
+    ):
         assert clean(text) == text
 
 
