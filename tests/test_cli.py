@@ -10,7 +10,7 @@ import pytest
 README = (Path(__file__).parents[1] / "README.md").read_text()
 VERBS = [
     *("run", "demo", "init", "doctor", "score", "select", "explain", "sql", "export", "verify", "runs", "catalog"),
-    *("plan", "judge", "judge check", "retry-failed", "rules generate", "rules rate", "rules diff", "compare"),
+    *("plan", "judge", "judge check", "retry-failed", "merge", "rules generate", "rules rate", "rules diff", "compare"),
     *("rules choose", "rules audit", "rules lint", "report", "import ratings", "import column", "import embedding"),
 ]
 HEAVY = ("openai", "litellm", "dppy", "duckdb", "scipy", "torch", "pyarrow", "matplotlib")
