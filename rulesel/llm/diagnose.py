@@ -9,7 +9,7 @@ from rulesel.errors import RuleselError
 from rulesel.llm.backend import Capability
 from rulesel.llm.base import ChatRequest
 from rulesel.llm.labels import DIGITS
-from rulesel.llm.names import open_chat
+from rulesel.llm.names import is_free, model_id, open_chat
 from rulesel.llm.prices import Price
 from rulesel.llm.sender import Limits
 from rulesel.llm.wire import TOP_LOGPROBS
@@ -100,8 +100,12 @@ def _context(seen: Capability) -> Check:
 
 
 def _price(name: str, price: Price | None, *, counted: bool) -> Check:
+    if price is None and is_free(name):
+        return Check("ok", "price", "none: it is served on this machine", "")
     if price is None:
-        return Check("warning", "price", "unknown", f"prices: {{{name!r}: {{input: …, output: …}}}} in the config")
+        return Check(
+            "warning", "price", "unknown", f'prices: {{"{model_id(name)}": {{input: …, output: …}}}} in the config'
+        )
     found = f"${price.input:g} in, ${price.output:g} out for a million tokens"
     if not counted:
         return Check(

@@ -13,7 +13,7 @@ from rulesel.llm.base import ChatRequest, Completion, Failure
 from rulesel.llm.faults import Final, Misunderstood, Retryable, refusal
 from rulesel.llm.http import Reply
 from rulesel.llm.redact import HIDDEN, one_line
-from rulesel.llm.wire import Dialect, payload, read
+from rulesel.llm.wire import Dialect, payload, read, told
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +93,7 @@ class Endpoint:
             return Final(Failure("http", f"{error.status}: {error.message}"))
         if self._dialect == used:
             self._dialect = simpler
-            log.warning("%s: %s; going on with %s", self._model, error.message, simpler)
+            log.warning("%s: %s; from now on %s", self._model, error.message, told(used, simpler))
         return Retryable(Failure("http", f"{error.status}: {error.message}"), retry_after=0.0)
 
     async def context(self) -> int | None:

@@ -14,7 +14,7 @@ from rulesel.llm.base import ChatRequest, Completion, Failure
 from rulesel.llm.faults import Final, Misunderstood, Retryable, garbled, refusal
 from rulesel.llm.prices import find_context
 from rulesel.llm.redact import one_line
-from rulesel.llm.wire import Answer, Dialect, completion, payload
+from rulesel.llm.wire import Answer, Dialect, completion, payload, told
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class LiteLLM:
             return Final(Failure("http", f"{meaning.status}: {meaning.message}"))
         if self._dialect == used:
             self._dialect = simpler
-            log.warning("%s: %s; going on with %s", self._model, meaning.message, simpler)
+            log.warning("%s: %s; from now on %s", self._model, meaning.message, told(used, simpler))
         return Retryable(Failure("http", f"{meaning.status}: {meaning.message}"), retry_after=0.0)
 
 

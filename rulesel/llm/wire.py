@@ -42,13 +42,25 @@ class Dialect:
             return replace(self, structured=_LADDER[step]) if step < len(_LADDER) else None
         if request.top_logprobs and self.top_logprobs and re.search(r"logprob|log prob", text):
             bound = re.search(r"(?:at most|maximum|max|up to|equal to|<=|and|than)\D{0,20}(\d+)", text)
-            fewer = int(bound[1]) if bound else (5 if self.top_logprobs > 5 else 0)
+            none = re.search(r"not support|unsupported|unrecognized|unknown|not permitted", text)
+            fewer = int(bound[1]) if bound else (0 if none or self.top_logprobs <= 5 else 5)
             return replace(self, top_logprobs=fewer if fewer < min(self.top_logprobs, request.top_logprobs) else 0)
         if "max_completion_tokens" in text and self.tokens == "max_tokens":
             return replace(self, tokens="max_completion_tokens")
         if "temperature" in text and self.temperature:
             return replace(self, temperature=False)
         return None
+
+
+def told(before: Dialect, after: Dialect) -> str:
+    """How requests are put from now on, in words."""
+    if after.structured != before.structured:
+        return "asking for JSON without a schema" if after.structured == "json_object" else "asking for JSON in words"
+    if after.top_logprobs != before.top_logprobs:
+        return f"asking for {after.top_logprobs or 'no'} log-probabilities"
+    if after.tokens != before.tokens:
+        return f"naming the longest answer {after.tokens}"
+    return "leaving the temperature to the server"
 
 
 def payload(request: ChatRequest, model: str, dialect: Dialect) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import orjson
 import pytest
 
@@ -9,7 +11,7 @@ from rulesel.errors import ModelError
 from rulesel.llm.base import ChatRequest
 from rulesel.llm.endpoint import ServedNames
 from rulesel.llm.faults import Final, Misunderstood, Retryable, refusal, retry_after
-from rulesel.llm.wire import Dialect, payload, read
+from rulesel.llm.wire import Dialect, payload, read, told
 
 ASKED = ChatRequest((("user", "hi"),), max_tokens=1, top_logprobs=20, json_schema={"type": "object"})
 
@@ -81,7 +83,8 @@ def test_the_wait_a_server_asks_for(headers: dict[str, str], seconds: float | No
         ("response_format 'json_schema' is not supported", {"structured": "json_object"}),
         ("top_logprobs must be at most 5", {"top_logprobs": 5}),
         ("Invalid value for top_logprobs: integer above maximum value. Expected a value <= 8", {"top_logprobs": 8}),
-        ("This model does not support logprobs", {"top_logprobs": 5}),
+        ("Invalid top_logprobs", {"top_logprobs": 5}),
+        ("This model does not support logprobs", {"top_logprobs": 0}),
         (
             "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.",
             {"tokens": "max_completion_tokens"},
@@ -93,6 +96,7 @@ def test_a_complaint_is_met_by_the_next_simpler_form(complaint: str, changed: di
     simpler = Dialect().concede(ASKED, complaint)
     assert simpler is not None
     assert {name: getattr(simpler, name) for name in changed} == changed
+    assert re.fullmatch(r"(?:asking for|naming|leaving) [\w ,-]+", told(Dialect(), simpler))
 
 
 def test_conceding_ends() -> None:

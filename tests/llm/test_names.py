@@ -152,7 +152,6 @@ def test_a_model_that_can_do_everything_passes_the_examination(serve: Callable[.
         ({"top_logprobs": 0}, "log-probabilities", "warning", "sampled digits"),
         ({"context": 2048}, "context", "warning", "lower document_chars"),
         ({"always": "prose"}, "one digit", "warning", "thinking switched off"),
-        ({}, "price", "warning", "prices:"),
     ],
 )
 def test_what_stands_in_the_way_is_named_with_its_cure(
@@ -162,6 +161,16 @@ def test_what_stands_in_the_way_is_named_with_its_cure(
     check = next(c for c in diagnose(name) if c.what == what)
     assert check.state == state
     assert words in check.remedy
+
+
+def test_a_price_is_missed_only_where_somebody_sends_a_bill(
+    serve: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = serve().name
+    assert next(c for c in diagnose(name) if c.what == "price").state == "ok"
+    monkeypatch.setattr("rulesel.llm.diagnose.is_free", lambda name: False)
+    check = next(c for c in diagnose(name) if c.what == "price")
+    assert (check.state, check.remedy) == ("warning", 'prices: {"m": {input: …, output: …}} in the config')
 
 
 def test_nobody_at_the_address_is_found_out_in_a_moment() -> None:
