@@ -1,6 +1,6 @@
 """How fast a corpus is rated in this process, against the ways it is usually done.
 
-    .venv-vllm/bin/python evals/bench_vllm.py              every line but memory; about five quiet minutes on two cores
+    .venv-vllm/bin/python evals/bench_vllm.py              every line but memory; about six quiet minutes on two cores
     .venv-vllm/bin/python evals/bench_vllm.py --memory     memory with a fake engine (1 M documents) and the real one
 
 A random Llama of hidden 512 and 6 layers in bfloat16, documents of 600 tokens, ten rules of 40-token suffixes, blocks of
@@ -163,7 +163,8 @@ def speed(bench: Bench, turns: int, documents: int) -> None:
     for turn in range(turns):
         for name, arm in arms.items():
             found[name].append(arm())
-        print(f"turn {turn}: " + ", ".join(f"{rates[-1]:.1f}" for rates in found.values()), flush=True)
+        rates = ", ".join(f"{rates[-1]:.1f}" for rates in found.values())
+        print(f"turn {turn}, load {os.getloadavg()[0]:.1f}: {rates}", flush=True)
     print(f"\n{'arm':42} scores/s   rulesel is … times as fast    padded")
     for name, rates in found.items():
         plain, padded = (
@@ -218,7 +219,7 @@ def small_cache(folder: Path, bench: Bench, documents: int) -> None:
     tokens = sum(map(len, bench.prefixes[:documents])) + documents * sum(map(len, bench.suffixes))
     each = 2 * 2 * 6 * 4 * 64
     rates = []
-    for size in (2 * tokens * each, tokens * each // 8):
+    for size in (2 * tokens * each, max(tokens // 8, 2000) * each):
         engine = Vllm(folder, max_tokens=1900, dtype="bfloat16", cache_bytes=size)
         engine.next_token(bench.prefixes[:documents], bench.suffixes, bench.labels)
         rates.append(engine.counters.cached / engine.counters.prompt)

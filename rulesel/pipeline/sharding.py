@@ -85,6 +85,8 @@ def make_jobs(
     numbers = store.rules.numbers(rules)
     by_number = dict(zip(numbers, rules, strict=True))
     number = store.rules.rater(rater.id, judge, rater.model_dump(mode="json"), rater.provenance())
+    for left in root.glob(".building-*"):  # of a process that was killed: one at a time gets here
+        shutil.rmtree(left)
     jobs = []
     for cells in store.ratings.missing(contents, numbers, number) if numbers else []:
         size = min(SHARD, max(rater.chunk, math.ceil(len(cells.contents) / (ROUNDS * workers))))

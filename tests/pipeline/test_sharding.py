@@ -132,6 +132,14 @@ def test_two_workers_at_once_choose_rules_once(settings, monkeypatch):
     assert len(jobs_in(shards_of(config.store_path))) == 1
 
 
+def test_shards_half_written_by_a_killed_process_are_removed(settings):
+    config = settings()
+    left = shards_of(config.store_path) / ".building-1"
+    left.mkdir(parents=True)
+    rate_share(config, (1, 1))
+    assert not left.exists()
+
+
 def test_a_worker_waits_for_no_store_once_there_are_shards(settings):
     config = settings()
     rate_share(config, (1, 2))
