@@ -17,7 +17,9 @@ def register(app: typer.Typer) -> None:
 
 
 def compare(
-    a: Annotated[str, typer.Argument(metavar="A", help="A .receipt.json file, or a selection's id.")],
+    a: Annotated[
+        str, typer.Argument(metavar="A", help="A file of selected records, its receipt, or a selection's id.")
+    ],
     b: Annotated[str, typer.Argument(metavar="B", help="The other.")],
     store: Annotated[Path | None, Opt("--store", help="The store, if it is not where the receipt says.")] = None,
     source: Annotated[str | None, Opt(help="Field of the records that says where an example comes from.")] = None,

@@ -62,7 +62,7 @@ def compare(
 
     Args:
         store: open for writing: an embedding is computed where there is none.
-        a: a receipt file, or a selection's id or its beginning.
+        a: a file of selected records, its receipt, or a selection's id or its beginning.
         b: the other one.
         source: field of the records that says where an example comes from; one named for it where None.
         watcher: told what takes time.
@@ -128,6 +128,8 @@ def _receipt(name: str) -> dict[str, Any] | None:
     path = Path(name)
     if not path.is_file():
         return None
+    beside = path.with_name(path.name + ".receipt.json")
+    path = beside if beside.is_file() else path
     try:
         receipt = orjson.loads(path.read_bytes())
     except orjson.JSONDecodeError as error:

@@ -8,13 +8,16 @@ from pathlib import Path
 import numpy as np
 
 from rulesel.config import SelectConfig
+from rulesel.corpus import field_values
 from rulesel.digest import digest
-from rulesel.errors import UsageError
+from rulesel.errors import UnknownName, UsageError
 from rulesel.features import Examples, Feature
 from rulesel.features.embedding import Embedding
 from rulesel.features.overlap import Overlap
 from rulesel.features.tags import Tags
 from rulesel.pipeline.watch import Progress, Watcher
+from rulesel.receipt import source_of
+from rulesel.receipt.offering import labels_of
 from rulesel.records import Batch, Float32, Int64
 from rulesel.store import CorpusRecord, Store
 
@@ -26,12 +29,15 @@ def supply(store: Store, select: SelectConfig, corpus: CorpusRecord, watcher: Wa
     """See to it that the store holds what the method reads; returns the identity of each feature by its role.
 
     Raises:
-        UsageError: an embedding is named that neither the store nor the disk has.
+        UsageError: an embedding is named that neither the store nor the disk has, or a field of labels that no record
+            has.
         Interrupted: the user asked to stop; what was computed is kept.
     """
     reads = select.selector.reads
     found: dict[str, str] = {}
     clusters = select.clusters if "tags" in reads else None
+    if "tags" in reads and clusters is None:
+        _check_labels(store, corpus, select.tags)
     if "embeddings" in reads or clusters is not None:
         found["embeddings"] = embedding_of(store, select, corpus, watcher)
     if clusters is not None:
@@ -119,7 +125,26 @@ def embedding_of(store: Store, select: SelectConfig, corpus: CorpusRecord, watch
         return computed(store, Embedding(model=named), folder.name, corpus, watcher)
     if "/" in named:
         raise UsageError(f"There is no model folder {named!r}; a model is given by its folder.")
-    return store.features.named(named)
+    try:
+        return store.features.named(named)
+    except UnknownName as error:
+        raise UsageError(
+            f"{str(error).rstrip('.')}. `rulesel import embedding` brings vectors of your own; 'projection' and the "
+            "folder of a sentence-transformers model are computed here."
+        ) from error
+
+
+def _check_labels(store: Store, corpus: CorpusRecord, field: str) -> None:
+    """Refuse a field that no record has a label in."""
+    rows = store.corpora.rows(corpus.corpus).row
+    for start in range(0, len(rows), BATCH):
+        records = store.corpora.records(corpus.corpus, rows[start : start + BATCH])
+        if any(map(labels_of, field_values(records, source_of(corpus).format, corpus.header, field))):
+            return
+    raise UsageError(
+        f"No record has a label in a field {field!r}: name the field that holds them with --tags, or leave it out and "
+        "clusters of the embeddings are the labels."
+    )
 
 
 def _texts(store: Store, contents: Int64) -> Iterator[Batch]:

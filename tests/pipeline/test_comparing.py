@@ -64,6 +64,7 @@ def test_a_selection_is_itself(selections, tmp_path):
 
 def test_the_store_is_found_by_the_receipt(selections, tmp_path):
     assert store_of(str(selections["top_k"]), "b2-0") == tmp_path / "store.duckdb"
+    assert store_of("b2-0", str(tmp_path / "top_k.jsonl")) == tmp_path / "store.duckdb"
     with pytest.raises(UsageError, match="--store"):
         store_of("b2-0", "b2-1")
     broken = tmp_path / "broken.json"

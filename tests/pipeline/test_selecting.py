@@ -101,7 +101,7 @@ def test_an_imported_embedding_comes_first_and_others_can_be_named(picked, store
     assert imported["selection"]["sha256"] != projected["selection"]["sha256"]
     assert picked("kcenter", embedding="projection")["selection"]["sha256"] == projected["selection"]["sha256"]
     assert picked("kcenter", embedding="embedding")["selection"]["sha256"] == imported["selection"]["sha256"]
-    with pytest.raises(UnknownName, match="projection"):
+    with pytest.raises(UsageError, match=r"projection.*rulesel import embedding"):
         picked("kcenter", embedding="nothing")
     with pytest.raises(UsageError, match="no model folder"):
         picked("kcenter", embedding="./nothing")
@@ -139,6 +139,8 @@ def test_tags_come_from_a_field_or_from_clusters(picked):
     assert set(clusters["features"]) == {"embeddings", "tags"}
     with pytest.raises(UsageError, match="clusters:N"):
         picked("mig", tags="clusters:none")
+    with pytest.raises(UsageError, match=r"No record has a label in a field 'mood'.*--tags"):
+        picked("mig", tags="mood")
 
 
 def test_a_fields_labels_are_a_list_or_one():
