@@ -34,6 +34,7 @@ class Client:
         ledger: Ledger | None = None,
         price: Price | None = None,
         limits: Limits | None = None,
+        heartbeat: Callable[[], None] | None = None,
     ) -> None:
         """Keep the parameters; nothing is imported, opened or sent.
 
@@ -43,8 +44,10 @@ class Client:
             ledger: what was asked and paid before; None remembers nothing.
             price: dollars a token, None if unknown.
             limits: how hard to ask.
+            heartbeat: called now and then while an answer is waited for; what it raises ends the stream.
         """
         self._id = model
+        self._heartbeat = heartbeat
         self._make = backend
         self._ledger = ledger
         self._price = price
@@ -87,7 +90,7 @@ class Client:
                     return
                 if not slots[0].done:
                     more = not exhausted and len(slots) < _PATIENT * self._window
-                    slots[0].wait(flow.started - self._window + _HAND_OVER if more else math.inf)
+                    slots[0].wait(flow.started - self._window + _HAND_OVER if more else math.inf, self._heartbeat)
                     continue
                 slot = slots.popleft()
                 if slot.error is not None:
@@ -166,9 +169,10 @@ class Client:
 
     def _running(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
-            self._loop = asyncio.new_event_loop()
-            self._thread = threading.Thread(target=self._loop.run_forever, name=f"chat {self._id}", daemon=True)
-            self._thread.start()
+            loop = asyncio.new_event_loop()
+            thread = threading.Thread(target=loop.run_forever, name=f"chat {self._id}", daemon=True)
+            thread.start()
+            self._loop, self._thread = loop, thread  # together, and only once it runs: Ctrl-C may strike in between
         return self._loop
 
     # what follows runs in the event loop
@@ -214,7 +218,7 @@ async def _send_in_some_form(backend: Backend, request: ChatRequest) -> Completi
         try:
             return await backend.send(request)
         except Retryable as fault:
-            if fault.retry_after != 0.0 or fault.throttled:  # otherwise the backend knows a simpler form
+            if not fault.at_once:  # otherwise the backend knows a simpler form
                 raise
     return await backend.send(request)
 
@@ -222,5 +226,7 @@ async def _send_in_some_form(backend: Backend, request: ChatRequest) -> Completi
 def _drop(slots: list[Slot]) -> None:
     for slot in slots:
         slot.dropped = True
-        if slot.task is not None and not slot.sent:
+        if slot.task is None and not slot.done:  # Ctrl-C struck before it was handed over
+            slot.finish(None, asyncio.CancelledError())
+        elif slot.task is not None and not slot.sent:
             slot.task.cancel()

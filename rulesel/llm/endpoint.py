@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 from typing import Any, Protocol
@@ -50,29 +49,9 @@ class Endpoint:
         self._transport = transport
         self._dialect = Dialect()
         self._names = ServedNames(model)
-        self._understood = False
-        self._first = asyncio.Lock()
 
     async def send(self, request: ChatRequest) -> Completion:
-        """Ask once; raises as `Backend.send` says.
-
-        Requests go one at a time until one was not met by a simpler form: what a server does not take is found out once.
-        """
-        if not self._understood:
-            async with self._first:
-                if not self._understood:
-                    form = self._dialect
-                    try:
-                        return await self._once(request)
-                    finally:
-                        self._understood = self._dialect == form
-        return await self._once(request)
-
-    async def close(self) -> None:
-        """Let go of connections."""
-        await self._transport.close()
-
-    async def _once(self, request: ChatRequest) -> Completion:
+        """Ask once; raises as `Backend.send` says."""
         dialect = self._dialect
         reply = await self._transport.chat(payload(request, self._model, dialect))
         body = reply.body.replace(self._key, HIDDEN.encode()) if self._key else reply.body
@@ -86,6 +65,10 @@ class Endpoint:
             line = f"answered by {one_line(served)!r} in place of {self._model!r}"
             raise Retryable(Failure("http", line, maybe_paid=True), retry_after=0.0)
         return completion
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self._transport.close()
 
     def _concede(self, used: Dialect, request: ChatRequest, error: Misunderstood) -> Exception:
         simpler = used.concede(request, error.message)

@@ -49,6 +49,11 @@ class Retryable(Exception):
         self.throttled = throttled
         self.unreachable = unreachable
 
+    @property
+    def at_once(self) -> bool:
+        """Worth another try without a wait: in another form, or because the answer was not the model's."""
+        return self.retry_after == 0.0 and not self.throttled
+
 
 class Final(Exception):
     """The end of one request: another try would end the same."""

@@ -37,6 +37,7 @@ def open_chat(
     prices: Mapping[str, Price] | None = None,
     limits: Limits | None = None,
     lean: bool = False,
+    heartbeat: Callable[[], None] | None = None,
 ) -> Client:
     """The client of a named model. Nothing is imported, opened or sent before its first request.
 
@@ -48,6 +49,7 @@ def open_chat(
         prices: the user's own, by name or identity.
         limits: how hard to ask.
         lean: speak HTTP through our own small client where that is possible; for many short requests.
+        heartbeat: as for `client.Client`.
 
     Raises:
         UsageError: it names no model.
@@ -61,6 +63,7 @@ def open_chat(
         ledger=ledger,
         price=find_price(name, identity, prices or {}),
         limits=limits,
+        heartbeat=heartbeat,
     )
 
 

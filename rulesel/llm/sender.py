@@ -19,6 +19,9 @@ from rulesel.llm.limits import Bucket, Gate
 from rulesel.llm.prices import Price
 from rulesel.llm.redact import one_line
 
+ALONE = 5.0
+"""Seconds for which the first request keeps others waiting, so that what a server does not take is found out once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:
@@ -75,6 +78,8 @@ class Sender:
         self._committing: asyncio.Future[None] | None = None
         self._settled: asyncio.Future[None] | None = None
         self._booked = 0
+        self._first = asyncio.Lock()
+        self._understood = False
         self._unanswered = 0
         self._answered = False
         self._fatal: RuleselError | None = None
@@ -135,7 +140,35 @@ class Sender:
         return completion
 
     async def _attempt(self, job: Job, number: int) -> Completion:
+        """One try. At first they go one at a time, until one is not met by a wish for another form."""
         self._check(job)
+        if not self._understood:
+            try:
+                async with asyncio.timeout(ALONE):
+                    await self._first.acquire()
+            except TimeoutError:
+                self._understood = True  # as far as can be told
+            else:
+                try:
+                    if not self._understood:
+                        return await self._alone(job, number)
+                finally:
+                    self._first.release()
+            self._check(job)
+        return await self._ask(job, number)
+
+    async def _alone(self, job: Job, number: int) -> Completion:
+        self._check(job)
+        understood = True
+        try:
+            return await self._ask(job, number)
+        except Retryable as fault:
+            understood = not fault.at_once
+            raise
+        finally:
+            self._understood = self._understood or understood
+
+    async def _ask(self, job: Job, number: int) -> Completion:
         await self._pace(job.request)
         await self._gate.enter()
         try:
@@ -150,6 +183,8 @@ class Sender:
                 outcome = _success(completion, number, began)
             except (Retryable, Final) as fault:
                 outcome = _failure(fault.failure, worst, number, began)
+                if job.dropped:  # nobody waits for another try
+                    raise asyncio.CancelledError from None
                 raise self._noted(fault) from None
             except ModelError as error:
                 outcome = _failure(Failure("http", one_line(str(error))), worst, number, began)
@@ -256,8 +291,8 @@ def _wait(limits: Limits) -> Callable[[RetryCallState], float]:
 
     def seconds(state: RetryCallState) -> float:
         fault = state.outcome.exception() if state.outcome else None
-        if isinstance(fault, Retryable) and (fault.retry_after or (fault.retry_after == 0.0 and not fault.throttled)):
-            return fault.retry_after
+        if isinstance(fault, Retryable) and (fault.retry_after or fault.at_once):
+            return fault.retry_after or 0.0
         return jittered(state)
 
     return seconds

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 import queue
+from collections.abc import Callable
 
 from rulesel.llm.base import ChatRequest, Completion, Failure
 from rulesel.llm.sender import Job
+
+HEARTBEAT = 0.25
+"""Seconds between two looks at whether to go on waiting."""
 
 
 class Flow:
@@ -55,8 +59,12 @@ class Slot(Job):
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         self.finish(None if error else task.result(), error)
 
-    def wait(self, wake_at: float = math.inf) -> None:
-        """Wait until it is done, or so many of the flow are."""
+    def wait(self, wake_at: float = math.inf, heartbeat: Callable[[], None] | None = None) -> None:
+        """Wait until it is done, or so many of the flow are; `heartbeat` is called now and then, and may raise."""
         self.awaited, self.flow.wake_at = True, wake_at
         while not self.done and self.flow.finished < wake_at:
-            self.flow.ready.get()
+            try:
+                self.flow.ready.get(timeout=None if heartbeat is None else HEARTBEAT)
+            except queue.Empty:
+                if heartbeat is not None:
+                    heartbeat()

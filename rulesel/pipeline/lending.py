@@ -20,10 +20,13 @@ from rulesel.store.ledger import Ledger, StageLedger
 class Lender:
     """Opens models on first use and keeps their books; close it when the run ends."""
 
-    def __init__(self, store: Store, config: Spending, run: str) -> None:
-        """Open the ledger of a run; what an earlier attempt left under way counts as spent."""
+    def __init__(self, store: Store, config: Spending, run: str, watcher: Watcher) -> None:
+        """Open the ledger of a run; what an earlier attempt left under way counts as spent.
+
+        A stop that `watcher` asks for is heeded also while an answer is waited for.
+        """
         path = None if store.path is None else replies_of(store.path)
-        self._store, self._config = store, config
+        self._store, self._config, self._watcher = store, config, watcher
         self.ledger = Ledger(
             path,
             run=run,
@@ -49,7 +52,12 @@ class Lender:
         def chat(name: str) -> ChatModel:
             if (stage, name) not in self._models:
                 self._models[stage, name] = open_chat(
-                    name, ledger=ledger, prices=self._config.prices, limits=self._config.limits, lean=lean
+                    name,
+                    ledger=ledger,
+                    prices=self._config.prices,
+                    limits=self._config.limits,
+                    lean=lean,
+                    heartbeat=self._watcher.check,
                 )
             model = self._models[stage, name]
             return model if answered is None else _Watched(model, answered)
@@ -144,7 +152,7 @@ def attempt(store: Store, config: Spending, run: str, watcher: Watcher) -> Itera
         watcher: is told the bill.
     """
     number = store.selections.start_run(run, config.model_dump(mode="json", by_alias=True), packages())
-    lender = Lender(store, config, run)
+    lender = Lender(store, config, run, watcher)
     outcome = "failed"
     try:
         yield lender

@@ -107,6 +107,8 @@ class Stalling(Fake):
 def test_a_request_that_stalls_does_not_hold_up_the_others_and_what_waits_is_bounded(n: int) -> None:
     backend = Stalling(500)
     client = Client("m", lambda: backend, limits=QUICK)
+    assert texts(client.complete([ask("first")])) == ["first"]
+    backend.others = 0
     assert texts(client.complete(ask(i) for i in range(n + 1))) == [str(i) for i in range(n + 1)]
     assert 500 <= backend.seen <= 16 * 64
     client.close()
@@ -215,6 +217,30 @@ def test_a_backend_that_cannot_be_made_is_said_to_the_caller() -> None:
     with pytest.raises(UsageError, match="No fake model named 'nothing'"):
         list(client.complete(ask(i) for i in range(100)))
     client.close()
+
+
+@pytest.mark.parametrize("at", [1, 10, 40, 70])
+def test_an_interrupt_between_two_requests_leaves_nobody_waiting(open_client: Make, at: int) -> None:
+    ledger = Ledger(None)
+    stage = ledger.stage("s")
+    looked = 0
+
+    class Interrupted:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(stage, name)
+
+        def lookup(self, key: str) -> bytes | None:
+            nonlocal looked
+            looked += 1
+            if looked == at:
+                raise KeyboardInterrupt
+            return stage.lookup(key)
+
+    client, fake = open_client(echo, latency=0.01, ledger=Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        list(client.complete(ask(i) for i in range(200)))
+    assert fake.asked < at
+    assert ledger.spent.requests == fake.asked
 
 
 def test_leaving_early_waits_for_what_is_under_way_and_sends_nothing_more(open_client: Make) -> None:
