@@ -5,6 +5,7 @@ import json
 import logging
 import re
 import socket
+import threading
 
 import numpy as np
 import pytest
@@ -261,6 +262,28 @@ def test_a_stop_between_two_answers_loses_none_of_them(serve, model_config, plan
     run(model_config(server.name))
     assert server.stats()["requests"] == 30 * 5 + (600 - 30) * 3
     assert server.stats()["repeated"] == 0
+
+
+def test_a_stop_while_nobody_answers_waits_for_what_is_under_way_and_sends_nothing_more(serve, model_config, planted):
+    planted(400)
+    server = serve(latency=0.01)
+    seen = []
+
+    class Stalled(Recorder):
+        def progress(self, progress):
+            if progress.stage == "rate corpus" and progress.done > 150 and not seen:
+                seen.append(0)
+                server.set(always="stall")
+                threading.Timer(0.7, self.stop).start()
+
+        def stop(self):
+            seen.append(server.stats()["requests"])
+            self.stopping = True
+
+    with pytest.raises(Interrupted):
+        run(model_config(server.name, timeout=2.0), Stalled())
+    assert server.stats()["faults"] == {"stall": 16}
+    assert server.stats()["requests"] == seen[1] < 1000
 
 
 def every_text(path):
