@@ -40,7 +40,8 @@ unit: .venv/.dev  ## the tests
 
 vllm:  ## the tests that need the vLLM engine
 	@if $(MAKE) .venv-vllm/.ready; then .venv-vllm/bin/python -m pytest -q tests/vllm; \
-	else printf '\n%s\n\n' '!!! vLLM for CPU could not be installed here: the tests of the local scorer DID NOT RUN !!!'; fi
+	else printf '\n%s\n%s\n\n' '!!! vLLM for CPU could not be installed here: the tests of the local scorer DID NOT RUN !!!' \
+	'Where no index has a CPU build of torch: PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make vllm'; fi
 
 bench: .venv/.dev  ## the benchmarks of evals/README.md
 	for script in evals/bench_*.py; do echo "== $$script"; $(BIN)/python $$script || exit 1; done
