@@ -175,7 +175,7 @@ def _write(store: Store, config: RunConfig, chain: Chain, scores: Scores, select
     corpus, found = scores.corpus, scores.scored
     names = [scores.rule_set.rules[j].name for j in scores.choice.indices]
     rows = found.rows.row[found.pool[selection.indices]]
-    chain.watcher.progress(Progress("write", 0, len(found.rows), "rows"))
+    chain.watcher.progress(Progress("write output", 0, len(found.rows), "rows"))
     sha256 = receipts.write_records(out, store, config.as_, corpus, rows)
     fate = fate_of(found, selection)
     tables = out.with_name(out.name + ".scores.parquet"), out.with_name(out.name + ".dropped.jsonl")

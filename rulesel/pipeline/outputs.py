@@ -99,7 +99,7 @@ def write_tables(
             writer = writer or pq.ParquetWriter(table_file, table.schema, compression="zstd")
             writer.write_table(table)
             lines_file.write(b"".join(_dropped(found, fate, rows, ids, words)))
-            watcher.progress(Progress("write", rows.stop, n, "rows"))
+            watcher.progress(Progress("write output", rows.stop, n, "rows"))
         if writer is not None:
             writer.close()
 

@@ -262,6 +262,8 @@ def _next(L: Floats, chosen: list[int], usable: Ints) -> list[int]:
         given, free = condition(L[np.ix_(rows, rows)], np.arange(len(chosen)))
     except np.linalg.LinAlgError:  # a published draw may hold a rule twice
         return []
+    if len(free) == 0:
+        return []
     taken, _ = greedy_map(given, min(FURTHER, len(free)))
     return [int(rule) for rule in rows[free[taken]]]
 

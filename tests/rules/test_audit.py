@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rulesel.records import Rule, RuleSet, Status
+from rulesel.reporting.audit_page import audit_page
 from rulesel.rules.audit import SAMPLE, audit_rules
 from rulesel.rules.audit_arms import bench, coverage, score_stability, set_scores
 from rulesel.rules.audit_cards import BLOCK, Known, histogram, length_correlations
@@ -13,6 +14,7 @@ from rulesel.rules.audit_figures import AuditFigures, RuleFigures
 from rulesel.rules.audit_warnings import LISTED, number
 from rulesel.rules.choice import RuleChoice
 from rulesel.rules.choose import choose_rules
+from rulesel.rules.ratings_file import named_rules
 
 NAMES = ["a1", "a2", "a3", "b1", "b2", "c1", "c2", "noise", "twin of a1", "backwards", "constant"]
 N = 400
@@ -371,3 +373,14 @@ def test_shapes_that_do_not_fit_are_refused() -> None:
 )
 def test_numbers_are_written_as_in_a_report(value: float, text: str) -> None:
     assert number(value) == text
+
+
+def test_nothing_is_left_to_follow_where_every_usable_rule_is_chosen() -> None:
+    rng = np.random.default_rng(0)
+    S = rng.normal(size=(60, 1)) + rng.normal(size=(60, 4))
+    choice = choose_rules(S, 4)
+    figures = audit_rules(
+        named_rules([f"r{j}" for j in range(4)]), S, choice, choose=lambda rows: choose_rules(S[rows], 4)
+    )
+    assert [step.chosen for step in figures.steps] == [True] * 4
+    assert audit_page(figures)
