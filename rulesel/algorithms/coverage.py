@@ -19,8 +19,9 @@ from rulesel.algorithms.greedy import FloatArray, IntArray, Objective, Probe
 from rulesel.algorithms.kernels import Kernel
 from rulesel.algorithms.neighbors import KnnGraph
 
-CELLS = 1 << 18
-"""Similarities in a block of gains: it stays near the core."""
+CELLS = 1 << 19
+"""Similarities in a block of gains: few enough to stay near the core, and so many that threads do not wait for the
+interpreter between two blocks."""
 LANES = 256
 """Similarities summed in their own precision; these sums are added in float64."""
 FETCH = 1 << 22
@@ -109,7 +110,7 @@ class _Held:
         return np.concatenate(list(self._threads.map(self._read, np.array_split(candidates, THREADS), self._sums)))
 
     def _read(self, candidates: IntArray, sums: _Sums) -> FloatArray:
-        return sums.of([self._matrix[candidate] for candidate in candidates.tolist()])
+        return sums.of(self._matrix, candidates)
 
 
 class _Computed:
@@ -161,7 +162,7 @@ class _Computed:
             self._places[candidates[index]] = places.astype(np.int32)
             self._similar[candidates[index]] = rows[index][places]
             self._few[candidates[index]] = True
-        return self._sums.of(rows)
+        return self._sums.of(rows, np.arange(len(rows)))
 
     def _remember(self, candidates: list[int]) -> FloatArray:
         """Gains from the places kept, which are brought up to date."""
@@ -180,24 +181,25 @@ class _Computed:
 class _Sums:
     """Sums of max(0, similarity - covered) of rows, the same whichever rows are summed together.
 
-    The rows are read once, where they lie, into a block that stays near the core; a fresh array for each batch would
-    cost more than the sums.
+    The rows are gathered into a block that is kept: a fresh array for each batch would cost more than the sums.
     """
 
     def __init__(self, covered: NDArray[Any]) -> None:
         self._covered = covered
         self._lanes = -(-len(covered) // LANES)
-        self._held = np.zeros((max(1, CELLS // max(1, len(covered))), self._lanes * LANES), dtype=covered.dtype)
+        size = max(1, CELLS // max(1, len(covered)))
+        self._gathered = np.empty((size, len(covered)), dtype=covered.dtype)
+        self._held = np.zeros((size, self._lanes * LANES), dtype=covered.dtype)
 
-    def of(self, rows: Sequence[NDArray[Any]] | NDArray[Any]) -> FloatArray:
+    def of(self, matrix: NDArray[Any], rows: IntArray) -> FloatArray:
         """One float64 a row: 256 similarities at a time are summed in their own precision, these sums in float64."""
         sums = np.empty(len(rows))
         for start in range(0, len(rows), len(self._held)):
             part = rows[start : start + len(self._held)]
-            held = self._held[: len(part)]
+            held, gathered = self._held[: len(part)], self._gathered[: len(part)]
             added = held[:, : len(self._covered)]
-            for row, out in zip(part, added, strict=True):
-                np.maximum(row, self._covered, out=out)
+            np.take(matrix, part, axis=0, out=gathered, mode="clip")  # clip: any other mode gathers twice
+            np.maximum(gathered, self._covered, out=added)
             np.subtract(added, self._covered, out=added)
             lanes = np.einsum("ijk->ij", held.reshape(len(part), self._lanes, LANES))
             np.sum(lanes, axis=1, dtype=np.float64, out=sums[start : start + len(part)])
