@@ -14,7 +14,7 @@ COLUMNS = ("stage", "model", "paid", "requests", "in", "cached", "out", "dollars
 def show_plan(found: Any) -> None:  # noqa: ANN401 - pipeline.planning.Plan, imported late
     """The bill by stage, its sum, and the first prompt that would be sent."""
     if not found.stages:
-        typer.echo("No model is asked: the ratings are measured, and nobody sends a bill.")
+        typer.echo("No request is sent: everything is rated on this machine, and nobody sends a bill.")
         return
     rows = []
     for stage in found.stages:

@@ -136,8 +136,14 @@ class Chain:
                 watcher=self.watcher,
                 max_failed=self.config.max_failed,
             )
+        elif self.config.rules.anchor == "overall" and not self.config.sample_rater.exact:
+            self.watcher.say(
+                "no anchor: this judge grades under rules only, which are weighed by their agreement instead"
+            )
         if "retest" in self._raters:
             self._rate(rule_set.rules, sample_of(rows, self.config.rules.retest, self.config.seed), "retest")
+        elif self.config.rules.retest:
+            self.watcher.say("no retest: this rater has no second wording")
         rule_set, found = measured_rules(self.store, rule_set, self._proposals, contents, number, self.config.seed)
         for line in tell(found):
             self.watcher.say(line)

@@ -57,7 +57,9 @@ def jobs_in(folder: Path) -> list[Job]:
     if (folder / "manifest.json").exists():
         return [open_job(folder)]
     if not (found := _jobs(folder)):
-        raise UsageError(f"{folder} holds no shards. `rulesel score … --shard i/n` makes them.")
+        raise UsageError(
+            f"{folder} holds no shards: nothing was missing, or `rulesel score … --shard i/n` has not run."
+        )
     return found
 
 
