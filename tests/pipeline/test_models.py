@@ -20,7 +20,9 @@ from rulesel.pipeline.judging import judge
 from rulesel.pipeline.planning import plan
 from rulesel.pipeline.rating import blocks
 from rulesel.pipeline.retrying import forget_failures, go_on
+from rulesel.pipeline.run_report import report_file
 from rulesel.pipeline.selecting import select
+from rulesel.reporting.run_page import run_page
 from rulesel.store import Cells, Store
 
 PRICE = {"input": 2.0, "output": 8.0}
@@ -351,6 +353,7 @@ def test_an_expression_that_agrees_with_the_judge_rates_the_corpus_for_nothing(s
     said = np.array([float(text.split("=")[1]) for text in texts])
     np.testing.assert_allclose(outcome.scored.values[:, j], said, atol=1e-6)
     assert all(check.agrees for check in verify_file(tmp_path / "out.jsonl.receipt.json"))
+    assert "planted" in run_page(report_file(tmp_path / "out.jsonl.receipt.json"))
     assert ask(tmp_path, "SELECT count(DISTINCT rater) FROM ratings_long WHERE stage = 'corpus'") == [(2,)]
     assert ask(tmp_path, "SELECT count(*), count(planted), count(read) FROM ratings_wide") == [(200, 200, 200)]
     first = (tmp_path / "out.jsonl").read_bytes()
