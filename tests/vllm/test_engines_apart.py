@@ -31,8 +31,13 @@ def prompts():
     return documents, [rng.integers(30, 1900, n).tolist() for n in (5, 20, 20, 33)]
 
 
-def test_without_exact_ids_the_labels_are_renormalised(opened, prompts):
+def test_without_a_prefix_cache_the_answers_are_the_same_and_without_exact_ids_they_are_renormalised(opened, prompts):
     exact = opened().next_token(prompts[0][:10], prompts[1], LABELS)
+    alone = opened(arguments={"enable_prefix_caching": False})
+    np.testing.assert_allclose(
+        alone.next_token(prompts[0][:10], prompts[1], LABELS).logprobs, exact.logprobs, atol=1e-5
+    )
+    assert alone.counters.cached == 0
     fallback = opened(exact=False).next_token(prompts[0][:10], prompts[1], LABELS)
     p = np.exp(exact.logprobs)
     np.testing.assert_allclose(np.exp(fallback.logprobs), p / p.sum(axis=-1, keepdims=True), atol=1e-5)
