@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 
 from rulesel.config import SelectConfig
 from rulesel.corpus import field_values
@@ -19,7 +18,7 @@ from rulesel.evaluation.subset import Measured, Yardstick, averaged, baselines
 from rulesel.pipeline.featuring import embedding_of
 from rulesel.pipeline.run_report import SOURCE_FIELDS
 from rulesel.pipeline.watch import Watcher
-from rulesel.receipt import as_json, features_of, pool_of, row_ids, source_of
+from rulesel.receipt import as_json, features_of, pool_of, read_receipt, row_ids, source_of, store_path
 from rulesel.records import Float32, Float64, Int64
 from rulesel.selection import Pool
 from rulesel.store import CorpusRecord, Store
@@ -113,37 +112,27 @@ def store_of(a: str, b: str) -> Path:
         UsageError: neither is a receipt, or its store is not where it was.
     """
     for name in (a, b):
-        receipt = _receipt(name)
-        if receipt is not None:
-            named = Path(str(receipt.get("store")))
-            places = [named, Path(name).parent / named.name]
-            for place in places:
-                if place.exists():
-                    return place
-            raise UsageError(f"The store {named} is not there: name it with --store.")
+        path = _file(name)
+        if path is not None:
+            place = store_path(read_receipt(path), path)
+            if not place.exists():
+                raise UsageError(f"The store {place} is not there: name it with --store.")
+            return place
     raise UsageError("Name the store with --store, or give receipts instead of ids.")
 
 
-def _receipt(name: str) -> dict[str, Any] | None:
+def _file(name: str) -> Path | None:
+    """The receipt file that a name stands for: itself, or the one beside the records; None for an id."""
     path = Path(name)
-    if not path.is_file():
-        return None
     beside = path.with_name(path.name + ".receipt.json")
-    path = beside if beside.is_file() else path
-    try:
-        receipt = orjson.loads(path.read_bytes())
-    except orjson.JSONDecodeError as error:
-        raise UsageError(f"{path} is no receipt: {error}.") from error
-    if not isinstance(receipt, dict) or "selection" not in receipt:
-        raise UsageError(f"{path} is no receipt of a selection.")
-    return receipt
+    return (beside if beside.is_file() else path) if path.is_file() else None
 
 
 def _both(store: Store, a: str, b: str) -> tuple[CorpusRecord, Chosen, Chosen]:
     corpora, found = [], []
     for name in (a, b):
-        receipt = _receipt(name)
-        selection = store.selections.find(name if receipt is None else str(receipt["selection"]["id"]))
+        path = _file(name)
+        selection = store.selections.find(name if path is None else str(read_receipt(path)["selection"]["id"]))
         corpus, rows = store.selections.rows(selection)
         corpora.append(corpus)
         place = np.searchsorted(store.corpora.rows(corpus).row, rows)
