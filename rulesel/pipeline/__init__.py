@@ -14,12 +14,11 @@ import orjson
 from rulesel import receipt as receipts
 from rulesel.config import RunConfig, ScoreConfig
 from rulesel.corpus import Corpus, check_output
-from rulesel.pipeline.chain import Chain, named_rules
-from rulesel.pipeline.lending import check_prices
+from rulesel.pipeline.chain import Chain
 from rulesel.pipeline.outputs import fate_of, replacing, write_tables
 from rulesel.pipeline.picking import picked
-from rulesel.pipeline.planning import approve, plan_chain
-from rulesel.pipeline.reading import open_source, read_corpus
+from rulesel.pipeline.reading import open_source
+from rulesel.pipeline.sampling import RatedSample, sampled
 from rulesel.pipeline.watch import Progress, Watcher
 from rulesel.receipt import Rated, Scored
 from rulesel.records import RuleSet, Selection
@@ -57,28 +56,6 @@ class Outcome:
             f"in {counts['in']:,} = selected {counts['selected']:,} + not selected {counts['not_selected']:,} "
             f"+ failed {counts['failed']:,}"
         )
-
-
-@dataclass(frozen=True, slots=True)
-class RatedSample:
-    """A sample rated on every rule.
-
-    Attributes:
-        rule_set: all candidate rules that can be rated.
-        corpus: what was read.
-        sample: the ratings.
-    """
-
-    rule_set: RuleSet
-    corpus: CorpusRecord
-    sample: Rated
-
-    @property
-    def last_line(self) -> str:
-        """How many ratings there are, and how many failed."""
-        failed = int(np.isnan(self.sample.values).sum())
-        n = len(self.sample.contents)
-        return f"{n:,} examples rated on {len(self.rule_set)} rules: {n * len(self.rule_set) - failed:,} ratings, {failed:,} failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,34 +117,16 @@ def rate_sample(config: ScoreConfig, watcher: Watcher | None = None) -> RatedSam
         RuleselError: as `run` does.
     """
     watcher = watcher or Watcher()
-    with _sampled(config, open_source(config.corpus), watcher, only=True) as (_, _, found):
+    with sampled(config, open_source(config.corpus), watcher, only=True) as (_, _, found):
         return found
 
 
 @contextmanager
 def _scores(config: ScoreConfig, source: Corpus, watcher: Watcher) -> Iterator[tuple[Store, Chain, Scores]]:
-    with _sampled(config, source, watcher) as (store, chain, rated):
+    with sampled(config, source, watcher) as (store, chain, rated):
         choice = chain.choose(rated.rule_set, rated.sample)
         found = chain.score(rated.rule_set, rated.sample, choice)
         yield store, chain, Scores(rated.rule_set, rated.corpus, rated.sample, choice, found)
-
-
-@contextmanager
-def _sampled(
-    config: ScoreConfig, source: Corpus, watcher: Watcher, *, only: bool = False
-) -> Iterator[tuple[Store, Chain, RatedSample]]:
-    named = named_rules(config, watcher)
-    with Store(config.store_path) as store:
-        corpus = read_corpus(store, config.corpus, source, watcher)
-        chain = Chain(store, config, corpus, watcher)
-        check_prices(config, chain.models)
-        if not config.yes and not chain.free():
-            bill = plan_chain(chain, named)
-            approve(bill.without("corpus") if only else bill, watcher)
-        with chain.attempt():
-            rule_set = chain.rules(named)
-            rule_set, sample = chain.sample(rule_set)
-            yield store, chain, RatedSample(rule_set, corpus, sample)
 
 
 def _write(store: Store, config: RunConfig, chain: Chain, scores: Scores, selection: Selection) -> Outcome:

@@ -15,18 +15,15 @@ from rulesel.digest import PREFIX, digest
 from rulesel.engines import Job, open_job
 from rulesel.engines.local import rate_shards
 from rulesel.errors import UsageError
-from rulesel.pipeline.chain import Chain, named_rules
-from rulesel.pipeline.lending import check_prices
 from rulesel.pipeline.outputs import replacing
-from rulesel.pipeline.planning import approve, plan_chain
 from rulesel.pipeline.rating import Tally
-from rulesel.pipeline.reading import open_source, read_corpus
+from rulesel.pipeline.reading import open_source
+from rulesel.pipeline.sampling import sampled
 from rulesel.pipeline.sharding import make_jobs, shards_of
 from rulesel.pipeline.watch import Progress, Watcher
 from rulesel.raters import Rater
 from rulesel.raters.chat import Chat
 from rulesel.records import Ratings
-from rulesel.store import Store
 
 WAIT = 1.0
 """Seconds between two looks at whether another worker has chosen the rules."""
@@ -97,22 +94,14 @@ def rate_share(config: ScoreConfig, share: tuple[int, int], watcher: Watcher | N
 
 def _prepare(config: ScoreConfig, note: Path, workers: int, watcher: Watcher) -> Rater:
     """Everything before the corpus is rated: the sample, the rules, the shards; returns the rater, perhaps open."""
-    source, named = open_source(config.corpus), named_rules(config, watcher)
-    with Store(config.store_path) as store:
-        corpus = read_corpus(store, config.corpus, source, watcher)
-        chain = Chain(store, config, corpus, watcher)
-        check_prices(config, chain.models)
-        if not config.yes and not chain.free():
-            approve(plan_chain(chain, named), watcher)
-        with chain.attempt():
-            rule_set, sample = chain.sample(chain.rules(named))
-            choice = chain.choose(rule_set, sample)
-            rules, contents = chain.to_read(rule_set, choice)
-            rater = chain.keep_rater()
-            jobs = make_jobs(store, rater, config.judge, rules, contents, root=note.parent, workers=workers)
-            with replacing(note) as file:
-                file.write(json.dumps([job.id for job in jobs]).encode())
-            return rater
+    with sampled(config, open_source(config.corpus), watcher) as (store, chain, found):
+        choice = chain.choose(found.rule_set, found.sample)
+        rules, contents = chain.to_read(found.rule_set, choice)
+        rater = chain.keep_rater()
+        jobs = make_jobs(store, rater, config.judge, rules, contents, root=note.parent, workers=workers)
+        with replacing(note) as file:
+            file.write(json.dumps([job.id for job in jobs]).encode())
+        return rater
 
 
 def _rate(config: ScoreConfig, jobs: list[Job], rater: Rater, share: tuple[int, int], watcher: Watcher) -> Share:

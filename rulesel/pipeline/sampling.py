@@ -1,0 +1,71 @@
+"""The beginning of every chain: a corpus in the store, and a sample of it rated on every rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+
+from rulesel.config import ScoreConfig
+from rulesel.corpus import Corpus
+from rulesel.pipeline.chain import Chain, named_rules
+from rulesel.pipeline.lending import check_prices
+from rulesel.pipeline.planning import approve, plan_chain
+from rulesel.pipeline.reading import read_corpus
+from rulesel.pipeline.watch import Watcher
+from rulesel.receipt import Rated
+from rulesel.records import RuleSet
+from rulesel.store import CorpusRecord, Store
+
+
+@dataclass(frozen=True, slots=True)
+class RatedSample:
+    """A sample rated on every rule.
+
+    Attributes:
+        rule_set: all candidate rules that can be rated.
+        corpus: what was read.
+        sample: the ratings.
+    """
+
+    rule_set: RuleSet
+    corpus: CorpusRecord
+    sample: Rated
+
+    @property
+    def last_line(self) -> str:
+        """How many ratings there are, and how many failed."""
+        failed = int(np.isnan(self.sample.values).sum())
+        n = len(self.sample.contents)
+        return f"{n:,} examples rated on {len(self.rule_set)} rules: {n * len(self.rule_set) - failed:,} ratings, {failed:,} failed"
+
+
+@contextmanager
+def sampled(
+    config: ScoreConfig, source: Corpus, watcher: Watcher, *, only: bool = False
+) -> Iterator[tuple[Store, Chain, RatedSample]]:
+    """Open the store, read the corpus, ask for consent, and have a sample rated; what follows happens inside.
+
+    Args:
+        config: the run's.
+        source: the corpus, opened.
+        watcher: told, and asked for consent where somebody may send a bill.
+        only: nothing but the sample will be rated: consent is asked for that alone.
+
+    Raises:
+        RuleselError: as `run` does.
+    """
+    named = named_rules(config, watcher)
+    with Store(config.store_path) as store:
+        corpus = read_corpus(store, config.corpus, source, watcher)
+        chain = Chain(store, config, corpus, watcher)
+        check_prices(config, chain.models)
+        if not config.yes and not chain.free():
+            bill = plan_chain(chain, named)
+            approve(bill.without("corpus") if only else bill, watcher)
+        with chain.attempt():
+            rule_set = chain.rules(named)
+            rule_set, sample = chain.sample(rule_set)
+            yield store, chain, RatedSample(rule_set, corpus, sample)
