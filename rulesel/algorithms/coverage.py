@@ -15,15 +15,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rulesel.algorithms.compiled import compiled
 from rulesel.algorithms.greedy import FloatArray, IntArray, Objective, Probe
 from rulesel.algorithms.kernels import Kernel
 from rulesel.algorithms.neighbors import KnnGraph
 
-CELLS = 1 << 19
-"""Similarities in a block of gains: few enough to stay near the core, and so many that threads do not wait for the
-interpreter between two blocks."""
-LANES = 256
-"""Similarities summed in their own precision; these sums are added in float64."""
 FETCH = 1 << 22
 """Similarities computed at a time."""
 SHARED = 1 << 20
@@ -90,7 +86,6 @@ class _Held:
         self._matrix = matrix
         self._mixture = mixture
         self._covered = np.full(matrix.shape[1], baseline, dtype=matrix.dtype)
-        self._sums = [_Sums(self._covered) for _ in range(THREADS)]
         self._threads = ThreadPoolExecutor(THREADS)
 
     @property
@@ -105,12 +100,13 @@ class _Held:
 
     def _gains(self, candidates: IntArray) -> FloatArray:
         """Gains; many candidates are shared out among threads, which changes no bit of them."""
+        gains = np.empty(len(candidates))
         if len(candidates) * len(self._covered) < SHARED:
-            return self._read(candidates, self._sums[0])
-        return np.concatenate(list(self._threads.map(self._read, np.array_split(candidates, THREADS), self._sums)))
-
-    def _read(self, candidates: IntArray, sums: _Sums) -> FloatArray:
-        return sums.of(self._matrix, candidates)
+            _added(self._matrix, candidates, self._covered, gains)
+        else:
+            parts = np.array_split(candidates, THREADS), np.array_split(gains, THREADS)
+            list(self._threads.map(lambda rows, out: _added(self._matrix, rows, self._covered, out), *parts))
+        return gains
 
 
 class _Computed:
@@ -124,7 +120,6 @@ class _Computed:
         self._kernel = kernel
         self._mixture = mixture
         self._covered = np.full(kernel.represented, baseline, dtype=kernel.dtype)
-        self._sums = _Sums(self._covered)
         self._few = np.zeros(kernel.candidates, dtype=bool)
         self._places = [np.empty(0, dtype=np.int32)] * kernel.candidates
         self._similar = [np.empty(0, dtype=kernel.dtype)] * kernel.candidates
@@ -162,7 +157,9 @@ class _Computed:
             self._places[candidates[index]] = places.astype(np.int32)
             self._similar[candidates[index]] = rows[index][places]
             self._few[candidates[index]] = True
-        return self._sums.of(rows, np.arange(len(rows)))
+        gains = np.empty(len(rows))
+        _added(rows, np.arange(len(rows)), self._covered, gains)
+        return gains
 
     def _remember(self, candidates: list[int]) -> FloatArray:
         """Gains from the places kept, which are brought up to date."""
@@ -178,34 +175,6 @@ class _Computed:
         return np.bincount(owner, added, len(candidates)).astype(np.float64, copy=False)
 
 
-class _Sums:
-    """Sums of max(0, similarity - covered) of rows, the same whichever rows are summed together.
-
-    The rows are gathered into a block that is kept: a fresh array for each batch would cost more than the sums.
-    """
-
-    def __init__(self, covered: NDArray[Any]) -> None:
-        self._covered = covered
-        self._lanes = -(-len(covered) // LANES)
-        size = max(1, CELLS // max(1, len(covered)))
-        self._gathered = np.empty((size, len(covered)), dtype=covered.dtype)
-        self._held = np.zeros((size, self._lanes * LANES), dtype=covered.dtype)
-
-    def of(self, matrix: NDArray[Any], rows: IntArray) -> FloatArray:
-        """One float64 a row: 256 similarities at a time are summed in their own precision, these sums in float64."""
-        sums = np.empty(len(rows))
-        for start in range(0, len(rows), len(self._held)):
-            part = rows[start : start + len(self._held)]
-            held, gathered = self._held[: len(part)], self._gathered[: len(part)]
-            added = held[:, : len(self._covered)]
-            np.take(matrix, part, axis=0, out=gathered, mode="clip")  # clip: any other mode gathers twice
-            np.maximum(gathered, self._covered, out=added)
-            np.subtract(added, self._covered, out=added)
-            lanes = np.einsum("ijk->ij", held.reshape(len(part), self._lanes, LANES))
-            np.sum(lanes, axis=1, dtype=np.float64, out=sums[start : start + len(part)])
-        return sums
-
-
 class _Sparse:
     """Facility location over a graph: a candidate covers the rows that have it among their neighbours."""
 
@@ -214,7 +183,7 @@ class _Sparse:
 
         by_row = csr_array((graph.similarity, graph.indices, graph.indptr), shape=(graph.n, graph.n))
         by_candidate = by_row.tocsc()
-        self._covers, self._similarity = by_candidate.indices, by_candidate.data
+        self._covers, self._similarity = by_candidate.indices.astype(np.uint32), by_candidate.data
         self._bounds = by_candidate.indptr.astype(np.int64)
         self._covered = np.full(graph.n, baseline, dtype=np.float32)
         self._mixture = mixture
@@ -224,23 +193,45 @@ class _Sparse:
         return len(self._covered)
 
     def probe(self, candidates: IntArray) -> Probe:
-        counts = self._bounds[candidates + 1] - self._bounds[candidates]
-        owner = np.repeat(np.arange(len(candidates)), counts)
-        edges = np.arange(len(owner)) + np.repeat(self._bounds[candidates] - (np.cumsum(counts) - counts), counts)
-        covers, similarity = self._covers[edges], self._similarity[edges]
-
-        def gains() -> FloatArray:
-            added = np.maximum(similarity - self._covered[covers], 0)
-            return self._mixture.score(
-                candidates, np.bincount(owner, added, len(candidates)).astype(np.float64, copy=False)
-            )
-
-        return gains
+        return lambda: self._mixture.score(candidates, self._gains(candidates))
 
     def accept(self, candidate: int) -> None:
         edges = slice(self._bounds[candidate], self._bounds[candidate + 1])
         covers = self._covers[edges]
         self._covered[covers] = np.maximum(self._covered[covers], self._similarity[edges])
+
+    def _gains(self, candidates: IntArray) -> FloatArray:
+        gains = np.empty(len(candidates))
+        _added_along(self._bounds, self._covers, self._similarity, candidates, self._covered, gains)
+        return gains
+
+
+@compiled
+def _added(matrix: NDArray[Any], rows: IntArray, covered: NDArray[Any], gains: FloatArray) -> None:
+    """Sum over columns of max(0, similarity - covered) for some rows of a matrix, added in float64."""
+    for i in range(len(rows)):
+        row = matrix[rows[i]]
+        total = 0.0
+        for column in range(len(covered)):
+            total += max(row[column] - covered[column], 0)
+        gains[i] = total
+
+
+@compiled
+def _added_along(
+    bounds: IntArray,
+    covers: NDArray[np.uint32],
+    similarity: NDArray[Any],
+    candidates: IntArray,
+    covered: NDArray[Any],
+    gains: FloatArray,
+) -> None:
+    """The same along the edges of candidates: those of c are at bounds[c] : bounds[c + 1]."""
+    for i in range(len(candidates)):
+        total = 0.0
+        for edge in range(np.uint64(bounds[candidates[i]]), np.uint64(bounds[candidates[i] + 1])):  # never from the end
+            total += max(similarity[edge] - covered[covers[edge]], 0)
+        gains[i] = total
 
 
 def _parts(rows: IntArray, represented: int, cells: int) -> list[IntArray]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from rulesel.algorithms.compiled import compiled
 from rulesel.algorithms.given import Given, Progress
 from rulesel.algorithms.greedy import FloatArray, IntArray, Objective, Picks, Probe, batched_lazy_greedy
 
@@ -141,7 +142,7 @@ class _Entries:
 
     def __init__(self, rows: csr_array[Any, Any]) -> None:
         self.bounds = rows.indptr.astype(np.int64)
-        self.labels = rows.indices
+        self.labels = rows.indices.astype(np.uint32)
         self.amounts = rows.data.astype(np.float64, copy=False)
 
     def of(self, rows: IntArray) -> tuple[IntArray, NDArray[Any], FloatArray]:
@@ -155,6 +156,23 @@ class _Entries:
         """Where the entries of one row are."""
         return slice(*self.bounds[row : row + 2].tolist())
 
+    def sums(self, rows: IntArray, worth: FloatArray) -> FloatArray:
+        """Sum over the entries of each of these rows of amount * what its label is worth."""
+        found = np.empty(len(rows))
+        _weighted(self.bounds, self.labels, self.amounts, rows, worth, found)
+        return found
+
+
+@compiled
+def _weighted(
+    bounds: IntArray, labels: NDArray[Any], amounts: FloatArray, rows: IntArray, worth: FloatArray, found: FloatArray
+) -> None:
+    for i in range(len(rows)):
+        total = 0.0
+        for entry in range(np.uint64(bounds[rows[i]]), np.uint64(bounds[rows[i] + 1])):  # unsigned: never from the end
+            total += amounts[entry] * worth[labels[entry]]
+        found[i] = total
+
 
 class _Linear:
     """First-order gains. The slope at a label is what reaches it of the slopes around, so rows need not be spread."""
@@ -162,23 +180,19 @@ class _Linear:
     def __init__(self, amounts: csr_array[Any, Any], flow: csr_array[Any, Any], phi: Phi) -> None:
         self._own = _Entries(amounts)
         self._spread = _Entries(amounts @ flow)
-        self._flow = flow
+        self._flow = _Entries(flow)
+        self._every_label = np.arange(amounts.shape[1])
         self._phi = phi
         self._arrived = np.zeros(amounts.shape[1])
         self._slope = phi.slope(self._arrived)
-        self._worth = flow @ self._slope
+        self._worth = self._flow.sums(self._every_label, self._slope)
 
     @property
     def n(self) -> int:
         return len(self._own.bounds) - 1
 
     def probe(self, candidates: IntArray) -> Probe:
-        place, labels, amounts = self._own.of(candidates)
-
-        def gains() -> FloatArray:
-            return np.bincount(place, amounts * self._worth[labels], len(candidates)).astype(np.float64, copy=False)
-
-        return gains
+        return lambda: self._own.sums(candidates, self._worth)
 
     def accept(self, candidate: int) -> None:
         entries = self._spread.one(candidate)
@@ -186,7 +200,7 @@ class _Linear:
         arrived = self._arrived[labels] + self._spread.amounts[entries]
         self._arrived[labels] = arrived
         self._slope[labels] = self._phi.slope(arrived)
-        self._worth = self._flow @ self._slope
+        self._worth = self._flow.sums(self._every_label, self._slope)
 
 
 class _Exact:
