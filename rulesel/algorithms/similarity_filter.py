@@ -24,8 +24,8 @@ Flags = npt.NDArray[np.bool_]
 
 BLOCK = 256
 
-LEADING = 3
-"""The leading third of the coordinates is looked at first."""
+LEADING = 0.4
+"""Share of the coordinates, the leading ones, that is looked at first."""
 
 CELLS = 2**23
 """Similarities held at once, 32 MiB of float32."""
@@ -85,13 +85,15 @@ def score_first(
         raise ValueError(f"threshold must be finite and batch at least 1, got {threshold} and {batch}.")
     already = checked_given(given, len(X))
     k = checked_k(k, len(X), already)
-    order = np.argsort(-worth, kind="stable")
-    order = order[~np.isin(order, already)]
+    order = _highest(worth, 2 * k, already)
     keep = _Kept(X, already, k, threshold, zero)
     at = 0
     together = mode == "published" and batch > 1
-    while keep.count < len(already) + k and at < len(order):
+    left = len(X) - len(already)
+    while keep.count < len(already) + k and at < left:
         size = (batch if at else 1) if together else BLOCK
+        if at + size > len(order) and len(order) < left:
+            order = _highest(worth, len(X), already)
         keep.offer(order[at : at + size], together=together)
         at += size
         if progress is not None:
@@ -99,6 +101,15 @@ def score_first(
     indices = keep.rows[len(already) : keep.count]
     scanned = int(np.flatnonzero(order == indices[-1])[0]) + 1 if len(indices) == k and k else min(at, len(order))
     return Filtered(indices, worth[indices], scanned)
+
+
+def _highest(worth: Floats, count: int, already: Ints) -> Ints:
+    """The rows of highest score in falling order, `count` and those equal to the last; without those chosen already."""
+    rows = np.arange(len(worth))
+    if count < len(worth):
+        rows = np.flatnonzero(worth >= np.partition(worth, -count)[-count])
+    rows = rows[np.argsort(-worth[rows], kind="stable")]
+    return rows[~np.isin(rows, already)]
 
 
 def _check(X: npt.NDArray[np.floating], zero: Zero) -> None:
@@ -120,7 +131,7 @@ class _Kept:
         self.X, self.threshold, self.zero = X, threshold, zero
         self.edge = threshold - SLACK
         self.room = len(already) + k
-        self.width = X.shape[1] // LEADING
+        self.width = int(LEADING * X.shape[1])
         self.short = self.width >= 16
         self.count = 0
         self.rows = np.empty(self.room, dtype=np.int64)
@@ -165,7 +176,7 @@ class _Kept:
             some = np.flatnonzero(ok)
             if self.short:
                 some = some[(front[some] @ self.front[kept].T).max(axis=1, initial=-1) >= self.edge]
-                self.short = 4 * len(some) <= len(rows)  # else the leading coordinates tell too little
+                self.short = 2 * len(some) <= len(rows)  # else the leading coordinates tell too little
             product = unit[some] @ self.unit[kept].T
             most = product.max(axis=1, initial=-1)
             for at in np.flatnonzero(most >= self.edge).tolist():
@@ -177,7 +188,8 @@ class _Kept:
     def _similar(self, rows: Ints, unit: Singles, front: Singles) -> Flags:
         """Which pairs (later, earlier) of a block are too similar."""
         hit = np.zeros((len(rows), len(rows)), dtype=bool)
-        maybe = np.tril((front @ front.T) >= self.edge, -1) if self.short else ~hit
+        place = np.arange(len(rows))
+        maybe = (front @ front.T >= self.edge) & (place[:, None] > place) if self.short else ~hit
         some = np.flatnonzero(maybe.any(axis=0) | maybe.any(axis=1))
         product = unit[some] @ unit[some].T
         for later, earlier in np.argwhere(np.tril(product >= self.edge, -1)).tolist():
