@@ -3,7 +3,8 @@
 Item i is the row b_i = quality_i * x_i / |x_i|, so that L = diag(quality) * cosine * diag(quality) has rank at most d.
 Kulesza and Taskar 2012 (arXiv 1207.6083), section 3.3: B^T B has the eigenvalues that matter, and one pass over the
 items turns its eigenvectors into those of L. Greedy: Chen, Zhang, Zhou 2018 (arXiv 1709.05135), with its window of the
-latest items; here the residual of an item is taken against directions in R^d, so that memory is n + k d beside B.
+latest items; here the residual of an item is taken against directions in R^d, so that memory is n + k d beside B. No
+residual exceeds the square of its row, so that rows of low quality are left alone until one of them could be picked.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import numpy.typing as npt
 
 from rulesel.algorithms.given import Given, Progress, checked_given, checked_k
 from rulesel.algorithms.kdpp import log_esp, numerical_rank
-from rulesel.algorithms.neighbors import Zero, unit_rows
+from rulesel.algorithms.neighbors import Zero, check_rows, directions, unit_rows
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
@@ -114,6 +115,7 @@ class LowRankDpp:
         zero: Zero = "error",
     ) -> None:
         self.rows, self.k = _Rows(X, quality, zero), k
+        self.single = self.rows.single(np.arange(len(X)))
         values, self.vectors = np.linalg.eigh(self.rows.gram())
         rank = numerical_rank(values)
         if not 0 <= k <= rank:
@@ -128,7 +130,7 @@ class LowRankDpp:
         """One exact draw: k distinct rows, sorted."""
         chosen = self._eigenvectors(rng)
         basis = self.vectors[:, chosen] / np.sqrt(self.values[chosen])  # b @ basis is the row in k dimensions
-        weight = self.rows.squared(basis)
+        weight = _squared(self.single, basis)
         error = 2e-6 * float((basis**2).sum()) ** 0.5  # of a float32 product with a direction of the draw, at most
         slack = 4 * error * (np.sqrt(weight) + error) + 1e-6 * weight
         directions = np.empty((self.k, self.k))
@@ -138,7 +140,7 @@ class LowRankDpp:
             most[picks[:step]] = 0
             picks[step], rest = self._next(rng, most, basis, directions[:step])
             directions[step] = rest
-            weight -= self.rows.squared(basis @ rest[:, None])
+            weight -= _squared(self.single, basis @ rest[:, None])
         return np.sort(picks)
 
     def _next(self, rng: np.random.Generator, most: Floats, basis: Floats, directions: Floats) -> tuple[int, Floats]:
@@ -173,25 +175,23 @@ class _Rows:
         if worth.shape != (len(X),) or not np.isfinite(worth).all() or worth.min(initial=0) < 0:
             raise ValueError(f"quality must be {len(X)} finite numbers of at least 0.")
         self.scale = float(worth.max(initial=0)) or 1.0
-        self.X, self.worth = X, worth / self.scale
-        self.single = unit_rows(X, zero=zero)
-        self.single *= self.worth[:, None].astype(np.float32)
+        check_rows(X)
+        if zero == "error" and len(X) and not (some := X.any(axis=1)).all():
+            empty = int(some.argmin())
+            directions(X[empty : empty + 1].astype(np.float64), zero=zero, name="embeddings", first=empty)
+        self.X, self.worth, self.zero = X, worth / self.scale, zero
+
+    def single(self, rows: Ints) -> Singles:
+        """Float32 rows."""
+        unit = unit_rows(self.X[rows], zero=self.zero)
+        unit *= self.worth[rows, None].astype(np.float32)
+        return unit
 
     def exact(self, rows: Ints) -> Floats:
         """Float64 rows."""
         block = self.X[rows].astype(np.float64)
         length = np.sqrt(np.einsum("ij,ij->i", block, block))
         return np.asarray(block * (self.worth[rows] / np.where(length == 0, 1, length))[:, None])
-
-    def squared(self, directions: Floats, sign: Floats | None = None) -> Floats:
-        """Sum over directions (d, m) of sign * (row . direction) ** 2 for every row, from float32 products."""
-        out, single = np.empty(len(self.single)), directions.astype(np.float32)
-        signs = np.ones(directions.shape[1], np.float32) if sign is None else sign.astype(np.float32)
-        for start in range(0, len(out), BLOCK):
-            product = self.single[start : start + BLOCK] @ single
-            np.multiply(product, product, out=product)
-            out[start : start + BLOCK] = product @ signs
-        return out
 
     def gram(self) -> Floats:
         """B^T B in float64, shape (d, d)."""
@@ -203,32 +203,48 @@ class _Rows:
 
 
 class _Residuals:
-    """Squared length of every row outside the span of the rows taken, or of the latest of them."""
+    """Squared length of rows outside the span of the rows taken, or of the latest of them.
+
+    Rows stand in falling order of quality, and only the first `reach` of them are brought up to date.
+    """
 
     def __init__(self, rows: _Rows, window: int | None) -> None:
+        n, d = rows.X.shape
         self.rows, self.window = rows, window
-        self.value = self._fresh(np.empty((0, rows.X.shape[1])))
-        self.open = np.ones(len(self.value), dtype=bool)
-        self.basis = np.empty((0, rows.X.shape[1]))
+        self.order = np.argsort(-rows.worth, kind="stable")
+        self.place = np.empty(n, dtype=np.int64)
+        self.place[self.order] = np.arange(n)
+        self.single = np.empty((n, d), dtype=np.float32)
+        self.value = np.empty(n)
+        self.open = np.ones(n, dtype=bool)
+        self.basis = np.empty((0, d))
         self.latest: list[int] = []
-        self.steps = 0
+        self.steps = self.reach = 0
 
     def largest(self) -> tuple[int, float] | None:
         """The row of largest residual and that residual, or None where only rounding is left."""
-        value = np.where(self.open, self.value, -np.inf)
-        near = np.flatnonzero(value >= value.max() - 2 * SLACK)
+        while True:
+            found, largest = self._largest()
+            if self.reach == len(self.order) or largest * (1 - TIE) > self.rows.worth[self.order[self.reach]] ** 2:
+                return None if found is None else (found, largest * self.rows.scale**2)
+            self._extend(max(BLOCK, 2 * self.reach))
+
+    def _largest(self) -> tuple[int | None, float]:
+        """The same among the rows within reach; a row's residual is exact where it matters."""
+        value = np.where(self.open[: self.reach], self.value[: self.reach], -np.inf)
+        near = np.flatnonzero(value >= value.max(initial=-np.inf) - 2 * SLACK)
         for start in range(0, len(near), BLOCK):
-            rest = _orthogonal(self.rows.exact(near[start : start + BLOCK]), self.basis)
+            rest = _orthogonal(self.rows.exact(self.order[near[start : start + BLOCK]]), self.basis)
             self.value[near[start : start + BLOCK]] = np.einsum("ij,ij->i", rest, rest)
-        exact = self.value[near]
-        if not exact.max() > STOP:
-            return None
-        best = int(np.flatnonzero(exact >= exact.max() * (1 - TIE))[0])
-        return int(near[best]), float(exact[best]) * self.rows.scale**2
+        exact = np.where(self.open[near], self.value[near], -np.inf)
+        largest = float(exact.max(initial=-np.inf))
+        if not largest > STOP:
+            return None, 0.0
+        return int(self.order[near[exact >= largest * (1 - TIE)]].min()), largest
 
     def take(self, row: int) -> None:
         """Let a row repel, and the oldest of a full window no longer."""
-        self.open[row] = False
+        self.open[self.place[row]] = False
         self.steps += 1
         back = np.empty((0, self.basis.shape[1]))
         if self.window is not None and len(self.latest) == self.window:
@@ -239,14 +255,34 @@ class _Residuals:
         new = _direction(self.rows.exact(np.array([row])), self.basis)
         self.basis = np.concatenate([self.basis, new])
         if self.window is not None and self.steps % RENEW == 0:
-            self.value = self._fresh(self.basis)
+            self._renew(0)
         else:
             sign = np.repeat([1.0, -1.0], [len(back), len(new)])
-            self.value += self.rows.squared(np.concatenate([back, new]).T, sign)
+            self.value[: self.reach] += _squared(self.single[: self.reach], np.concatenate([back, new]).T, sign)
 
-    def _fresh(self, basis: Floats) -> Floats:
-        square = np.einsum("ij,ij->i", self.rows.single, self.rows.single)
-        return np.asarray(square - self.rows.squared(basis.T))
+    def _extend(self, reach: int) -> None:
+        """Bring more rows within reach."""
+        start, self.reach = self.reach, min(reach, len(self.order))
+        for at in range(start, self.reach, BLOCK):
+            self.single[at : at + BLOCK][: self.reach - at] = self.rows.single(
+                self.order[at : min(at + BLOCK, self.reach)]
+            )
+        self._renew(start)
+
+    def _renew(self, start: int) -> None:
+        rows = self.single[start : self.reach]
+        self.value[start : self.reach] = np.einsum("ij,ij->i", rows, rows) - _squared(rows, self.basis.T)
+
+
+def _squared(rows: Singles, directions: Floats, sign: Floats | None = None) -> Floats:
+    """Sum over directions (d, m) of sign * (row . direction) ** 2 for every row, from float32 products."""
+    out, single = np.empty(len(rows)), directions.astype(np.float32)
+    signs = np.ones(directions.shape[1], np.float32) if sign is None else sign.astype(np.float32)
+    for start in range(0, len(out), BLOCK):
+        product = rows[start : start + BLOCK] @ single
+        np.multiply(product, product, out=product)
+        out[start : start + BLOCK] = product @ signs
+    return out
 
 
 def _orthogonal(rows: Floats, basis: Floats) -> Floats:

@@ -7,6 +7,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
+from rulesel.algorithms import dpp_lowrank
 from rulesel.algorithms.dpp import greedy_map
 from rulesel.algorithms.dpp_lowrank import LowRankDpp, lowrank_map
 
@@ -38,7 +39,9 @@ def plain(X, k, *, quality=None, window=None, given=()):
     return picks, gains
 
 
-def test_picks_and_gains_are_those_of_the_dense_kernel():
+@pytest.mark.parametrize("at_a_time", [dpp_lowrank.BLOCK, 1])
+def test_picks_and_gains_are_those_of_the_dense_kernel(at_a_time, monkeypatch):
+    monkeypatch.setattr(dpp_lowrank, "BLOCK", at_a_time)  # 1: rows come within reach as late as can be
     for seed in range(250):
         rng = np.random.default_rng(seed)
         n, d = int(rng.integers(2, 40)), int(rng.integers(2, 10))
@@ -153,6 +156,19 @@ def test_a_draw_of_more_than_the_rank_is_refused():
 def test_arguments_out_of_range_are_named(options, message):
     with pytest.raises(ValueError, match=message):
         lowrank_map(np.eye(3), **{"k": 1, **options})
+
+
+def test_rows_of_low_quality_are_left_alone_until_they_could_be_picked(monkeypatch):
+    monkeypatch.setattr(dpp_lowrank, "BLOCK", 64)
+    touched = []
+    single = dpp_lowrank._Rows.single
+    monkeypatch.setattr(dpp_lowrank._Rows, "single", lambda self, rows: touched.extend(rows) or single(self, rows))
+    rng = np.random.default_rng(0)
+    X, quality = rng.standard_normal((4000, 24)), rng.uniform(0, 1, 4000)
+    picks, _ = lowrank_map(X, 8, quality=quality)
+    assert picks.tolist() == plain(X, 8, quality=quality)[0]
+    assert len(touched) == len(set(touched)) < 1000
+    assert quality[touched].min() > np.delete(quality, touched).max()
 
 
 def test_rows_without_direction_are_refused_or_never_picked():
