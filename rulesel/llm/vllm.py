@@ -14,7 +14,14 @@ import numpy as np
 
 from rulesel.errors import ModelError
 from rulesel.llm.tokens import Counters, NextToken
-from rulesel.llm.vllm_setup import import_vllm, prepare_environment, quiet, stop_on_sigterm, uncompiled
+from rulesel.llm.vllm_setup import (
+    import_vllm,
+    keep_few_kernels,
+    prepare_environment,
+    quiet,
+    stop_on_sigterm,
+    uncompiled,
+)
 from rulesel.llm.weights import cache_bytes, context_of
 from rulesel.records import Float64
 
@@ -61,6 +68,8 @@ class Vllm:
         prepare_environment(tensor_parallel)
         vllm = import_vllm()
         on_cpu = vllm.platforms.current_platform.is_cpu()
+        if on_cpu:
+            keep_few_kernels()
         fields = getattr(vllm.SamplingParams, "__struct_fields__", ())
         self.exact = "logprob_token_ids" in fields if exact is None else exact
         self.engine_arguments = _arguments(folder, max_tokens, dtype, cache_bytes, tensor_parallel, eager, on_cpu) | (

