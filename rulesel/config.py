@@ -365,6 +365,8 @@ def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 def _mistake(error: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
     where = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "missing":
+        return f"{where} is missing: give it as an option or as `{where}:` in the config"
     message = str(error["msg"]).removeprefix("Value error, ")
-    value = "" if error["type"] in {"missing", "value_error"} else f" (got {error['input']!r})"
+    value = "" if error["type"] == "value_error" else f" (got {error['input']!r})"
     return f"{where}: {message}{value}" if where else f"{message}{value}"

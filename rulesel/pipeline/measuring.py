@@ -65,16 +65,22 @@ def too_slow(sql: str) -> str | None:
 
 
 def tell(found: Sequence[Measured]) -> Iterator[str]:
-    """What became of every proposal, a line each."""
+    """What became of every proposal; all that do not agree with the judge are one line."""
+    apart = []
     for one in found:
-        if one.why is not None:
-            yield f"  {one.rule.name!r} is read by the judge, its expression {one.why}"
-        elif one.agreement is not None:
+        if one.why is None and one.agreement is not None:
             rho = one.agreement
             yield (
                 f"  {one.rule.name!r} is computed on the corpus: its expression agrees with the judge, "
                 f"rho {rho.value:.2f} ({rho.low:.2f} to {rho.high:.2f})"
             )
+        elif one.agreement is not None:
+            alike = np.isnan(one.agreement.value)
+            apart.append(f"{one.rule.name} (all alike)" if alike else f"{one.rule.name} ({one.agreement.value:.2f})")
+        else:
+            yield f"  {one.rule.name!r} is read by the judge, its expression {one.why}"
+    if apart:
+        yield f"  read by the judge, as their expressions do not agree with it (rho): {', '.join(apart)}"
 
 
 def _computed(store: Store, signals: Signals, rules: Sequence[Rule], contents: Int64) -> Float32:

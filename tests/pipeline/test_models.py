@@ -343,7 +343,7 @@ def test_an_expression_that_agrees_with_the_judge_rates_the_corpus_for_nothing(s
     outcome = run(config, recorder)
     told = "\n".join(recorder.said)
     assert "'planted' is computed on the corpus: its expression agrees with the judge, rho 0." in told
-    assert "'of no use' is read by the judge, its expression does not agree" in told
+    assert "read by the judge, as their expressions do not agree with it (rho): of no use (" in told
     assert "'out of bounds' is read by the judge" in told
     assert server.stats()["requests"] == 80 * 4 + 10 * 4 + 120 * 3
     assert plan(config).calls == 0
