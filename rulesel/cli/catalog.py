@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from rulesel.selection import Selector
 
 Opt = typer.Option
 
@@ -44,8 +47,8 @@ def catalog(
         return
     table(
         "Selection methods (--method)",
-        ("name", "reads", "cost", "when", "source", "parameters"),
-        [(s.name, ", ".join(s.reads), s.cost, s.summary, s.source, _parameters(s)) for s in selectors],
+        ("name", "what, from what, at what cost", "parameters"),
+        [(s.name, "\n".join(filter(None, _about(s))) + "\n", _parameters(s)) for s in selectors],
     )
     table("\nRaters (--judge)", ("name", "what", "parameters"), [(r.name, r.summary, _parameters(r)) for r in raters])
     table(
@@ -89,8 +92,12 @@ def _entry(plugin: Any) -> dict[str, Any]:  # noqa: ANN401 - a plug-in class
     }
 
 
+def _about(selector: type[Selector]) -> tuple[str, str, str]:
+    return selector.summary, f"reads {', '.join(selector.reads) or 'nothing'}; cost {selector.cost}", selector.source
+
+
 def _parameters(plugin: Any) -> str:  # noqa: ANN401 - a plug-in class
-    return ", ".join(
+    return "\n".join(
         name if field.is_required() else f"{name}={field.get_default(call_default_factory=True)}"
         for name, field in plugin.model_fields.items()
     )
