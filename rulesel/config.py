@@ -32,9 +32,6 @@ COSMETIC = frozenset(
 """Settings that change how a run is carried out, not what it finds; they are not part of its identity."""
 
 
-PARAPHRASE = "rate_rule_paraphrase@1"
-
-
 class Section(BaseModel):
     """A frozen part of the configuration in which unknown names are mistakes."""
 
@@ -272,10 +269,7 @@ class ScoreConfig(Spending):
     @property
     def retest_rater(self) -> Rater | None:
         """Who rates a part of the sample again, asked in other words; None where nobody does."""
-        rater = self.sample_rater
-        return (
-            rater.model_copy(update={"prompt": PARAPHRASE}) if self.rules.retest and isinstance(rater, Chat) else None
-        )
+        return self.sample_rater.reworded() if self.rules.retest else None
 
     @property
     def reads(self) -> bool:

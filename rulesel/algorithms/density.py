@@ -50,8 +50,8 @@ def local_density(
     Raises:
         ValueError: NaN or infinity, a zero row, or arguments out of range.
     """
-    if neighbors < 1 or not power >= 0:
-        raise ValueError(f"neighbors must be at least 1 and the power at least 0, got {neighbors} and {power}.")
+    if neighbors < 1 or not 0 <= power < np.inf:
+        raise ValueError(f"neighbors must be at least 1, the power finite and at least 0, got {neighbors} and {power}.")
     check_rows(X)
     base = X if reference is None else reference
     check_rows(base, name="reference")

@@ -132,12 +132,12 @@ def propagation(
         (labels, labels), float64.
 
     Raises:
-        ValueError: weight is negative.
+        ValueError: weight is negative or infinite.
     """
     from scipy.sparse import csr_array
 
-    if not weight >= 0:
-        raise ValueError(f"The weight of propagation must be at least 0, got {weight}.")
+    if not 0 <= weight < np.inf:
+        raise ValueError(f"The weight of propagation must be finite and at least 0, got {weight}.")
     edges = graph.tocoo()
     flow = np.where(edges.row == edges.col, edges.data, weight * edges.data)
     end = edges.col if normalised_by == "target" else edges.row

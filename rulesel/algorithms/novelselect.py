@@ -77,8 +77,8 @@ def novelselect(
     Raises:
         ValueError: NaN or infinity, a zero row, or arguments out of range.
     """
-    if not distance_power >= 0:
-        raise ValueError(f"distance_power must be at least 0, got {distance_power}.")
+    if not 0 <= distance_power < np.inf:
+        raise ValueError(f"distance_power must be finite and at least 0, got {distance_power}.")
     features = unit_rows(X, zero=zero)
     already = checked_given(given, len(X))
     k = checked_k(k, len(X), already)

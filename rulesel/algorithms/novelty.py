@@ -77,8 +77,8 @@ def novelsum(
     check_rows(X)
     if len(X) < 2:
         raise ValueError(f"Diversity needs at least two rows, got {len(X)}.")
-    if not distance_power >= 0:
-        raise ValueError(f"distance_power must be at least 0, got {distance_power}.")
+    if not 0 <= distance_power < np.inf:
+        raise ValueError(f"distance_power must be finite and at least 0, got {distance_power}.")
     if density is None:
         density = local_density(X, reference, neighbors=neighbors, power=density_power, mode=mode, zero=zero)
     rows = np.arange(len(X))

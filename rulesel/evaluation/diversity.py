@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from inspect import Parameter, signature
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ConfigDict, ValidationError, create_model
 
 from rulesel.algorithms import diversity as measures
 from rulesel.algorithms import lexical
-from rulesel.algorithms.novelty import novelsum
+from rulesel.algorithms.novelty import NovelSum, novelsum
 from rulesel.algorithms.projection import fit_projection
-from rulesel.errors import UnknownName
+from rulesel.errors import UnknownName, UsageError
 
 Rows = npt.NDArray[np.floating[Any]]
 
@@ -24,10 +26,10 @@ ALONE: dict[str, Callable[..., float]] = {
 }
 """Measures of the set itself."""
 
-AGAINST: dict[str, Callable[..., float]] = {
+AGAINST: dict[str, Callable[..., Any]] = {
     "facility_location": measures.facility_location,
     "partition_entropy": measures.partition_entropy,
-    "novelsum": lambda rows, reference, **params: novelsum(rows, reference, **params).value,
+    "novelsum": novelsum,
 }
 """Measures of the set within a reference pool."""
 
@@ -67,10 +69,12 @@ def diversity(
 
     Raises:
         UnknownName: no such measure.
+        UsageError: a parameter the measure does not take, or of the wrong kind.
         ValueError: what the measure needs is missing or does not fit.
     """
     if measure not in MEASURES:
         raise UnknownName("measure", measure, MEASURES)
+    params = _checked(measure, params)
     if measure in OF_WORDS:
         return _of_words(measure, texts, subset, reference, params)
     if embeddings is None and texts is None:
@@ -85,7 +89,24 @@ def diversity(
         if reference is not None:
             raise ValueError(f"{measure} is a measure of the set alone: it takes no reference.")
         return ALONE[measure](rows, **params)
-    return AGAINST[measure](rows, pool if reference is None else np.asarray(reference), **params)
+    found = AGAINST[measure](rows, pool if reference is None else np.asarray(reference), **params)
+    return float(found.value if isinstance(found, NovelSum) else found)
+
+
+def _checked(measure: str, params: dict[str, Any]) -> dict[str, Any]:
+    """Parameters as the measure's own keywords declare them; arrays are its own business."""
+    declared = signature((OF_WORDS | ALONE | AGAINST)[measure], eval_str=True).parameters.values()
+    named = {p.name: p for p in declared if p.kind is Parameter.KEYWORD_ONLY}
+    kinds: dict[str, Any] = {
+        name: (Any if "ndarray" in str(p.annotation) else p.annotation, p.default) for name, p in named.items()
+    }
+    strict = ConfigDict(extra="forbid", allow_inf_nan=False)
+    try:
+        checked = create_model(measure, __config__=strict, **kinds).model_validate(params)
+    except ValidationError as error:
+        mistakes = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise UsageError(f"{measure}: {mistakes}. Parameters: {', '.join(named) or 'none'}.") from error
+    return {name: getattr(checked, name) for name in params}
 
 
 def _of_words(

@@ -97,7 +97,7 @@ def derive_choice(store: Store, receipt: dict[str, Any], *, keep: Keep = None, g
         raise UsageError(f"The store does not know {error.args[0]}: it is not the store of this receipt.") from error
     rows = store.corpora.rows(corpus.corpus)
     sample = rated(store, rule_set, sample_of(rows, config.rules.sample, config.seed), rater, measured)
-    evidence = evidence_of(store, config, rule_set, corpus, sample)
+    evidence = evidence_of(store, config, rule_set, corpus, sample, again)
     retest = None
     if again is not None:
         part = sample_of(rows, config.rules.retest, config.seed)

@@ -69,7 +69,7 @@ class Chain:
             corpus_rater = sample  # one engine
         self._raters: dict[str, Rater] = {"sample": sample, "corpus": corpus_rater}
         self._cluster: Cluster | None = None
-        if (again := config.retest_rater) is not None:
+        if config.rules.retest and (again := sample.reworded()) is not None:
             self._raters["retest"] = again
         self._proposals: dict[str, str] = {}
 
@@ -154,7 +154,9 @@ class Chain:
 
     def choose(self, rule_set: RuleSet, sample: Rated) -> RuleChoice:
         """The rules kept."""
-        evidence = evidence_of(self.store, self.config, rule_set, self.corpus, sample)
+        again = self._raters.get("retest")
+        number = None if again is None else self.store.rules.rater_number(again.id)
+        evidence = evidence_of(self.store, self.config, rule_set, self.corpus, sample, number)
         choice = choice_of(self.config, rule_set, sample, evidence)
         graded = 0 if evidence.anchor is None else int((~np.isnan(evidence.anchor)).sum())
         anchor = f", {graded:,} with an anchor" if graded else ""

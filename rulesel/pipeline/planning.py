@@ -218,7 +218,8 @@ def _chosen(
     )
     computed = store.rules.rater_number(Signals().id) if any(one.why is None for one in found) else None
     ratings = rated(store, rule_set, sample, rater, computed)
-    choice = choice_of(config, rule_set, ratings, evidence_of(store, config, rule_set, chain.corpus, ratings))
+    again = None if config.retest_rater is None else store.rules.rater_number(config.retest_rater.id)
+    choice = choice_of(config, rule_set, ratings, evidence_of(store, config, rule_set, chain.corpus, ratings, again))
     return [rule for rule in (rule_set.rules[j] for j in choice.indices) if computed is None or rule.sql is None]
 
 

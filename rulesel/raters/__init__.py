@@ -14,7 +14,10 @@ from rulesel.llm.base import Lent
 from rulesel.plugins import Spec, build, find, names
 from rulesel.records import Batch, Ratings, Rule
 
-__all__ = ["Lent", "Rater", "is_exact", "rater_for"]
+__all__ = ["PARAPHRASE", "Lent", "Rater", "is_exact", "rater_for"]
+
+PARAPHRASE = "rate_rule_paraphrase@1"
+"""The prompt for a second opinion of the same rater."""
 
 
 class Rater(Spec, ABC):
@@ -30,6 +33,10 @@ class Rater(Spec, ABC):
     exact: ClassVar[bool] = False
     """The ratings are computed, not judged: no noise to guard against, no general impression to agree on. Rules are
     then chosen for being unlike one another alone, unless an anchor says which of them matter."""
+
+    def reworded(self) -> Rater | None:
+        """The same rater asked in other words, as `PARAPHRASE` has them; None for one that reads no words."""
+        return None
 
     def provenance(self) -> dict[str, Any]:
         """What is recorded beside the ratings but does not make them other ratings."""

@@ -21,7 +21,7 @@ from rulesel.llm.labels import DIGITS, Reading, read_label, reason_of
 from rulesel.llm.names import model_id
 from rulesel.llm.wire import TOP_LOGPROBS
 from rulesel.prompts import Prompt, load
-from rulesel.raters import Lent, Rater
+from rulesel.raters import PARAPHRASE, Lent, Rater
 from rulesel.records import Batch, Ratings, Rule, Status, UInt8
 
 
@@ -52,6 +52,10 @@ class Chat(Rater):
         """Content address of model, prompt, labels and truncation; not of the host."""
         read = [sorted(DIGITS.items()), self.document_chars, self.max_tokens]
         return digest([self.name, self.version, model_id(self.model), load(self.prompt).id, read])
+
+    def reworded(self) -> Chat:
+        """A copy with the other prompt."""
+        return self.model_copy(update={"prompt": PARAPHRASE})
 
     def provenance(self) -> dict[str, Any]:
         """The address, without the model's name."""

@@ -27,7 +27,7 @@ from rulesel.llm.vllm_chat import VllmChat
 from rulesel.llm.vllm_setup import host, need_local
 from rulesel.llm.weights import context_of, fingerprint, locate
 from rulesel.prompts import load
-from rulesel.raters import Lent, Rater
+from rulesel.raters import PARAPHRASE, Lent, Rater
 from rulesel.records import Batch, Float32, Float64, Ratings, Rule, Status
 
 log = logging.getLogger(__name__)
@@ -86,6 +86,8 @@ class Vllm(Rater):
     """Further engine arguments, as vLLM names them; part of the identity, as some change numbers."""
 
     _opened: _Open | None = PrivateAttr(None)
+    _owner: Vllm | None = PrivateAttr(None)
+    """Whose engine it is, where it is another's."""
 
     @property
     def id(self) -> str:
@@ -95,6 +97,12 @@ class Vllm(Rater):
         read = [self.document_tokens, RULE_TOKENS, self.pad]
         weights = fingerprint(locate(self.model, self.revision))
         return digest([self.name, self.version, weights, asked, read, self.arguments])
+
+    def reworded(self) -> Vllm:
+        """A copy with the other prompt, on the engine of this one."""
+        other = self.model_copy(update={"prompt": PARAPHRASE})
+        other._opened, other._owner = None, self
+        return other
 
     def provenance(self) -> dict[str, Any]:
         """Versions, number format and compilation."""
@@ -135,12 +143,15 @@ class Vllm(Rater):
 
     def open(self) -> _Open:
         """Load the model, once."""
-        if self._opened is None:
+        if self._opened is None and self._owner is not None:
+            opened = self._owner.open()
+            self.use(opened.model, opened.tokenizer, opened.longest)
+        elif self._opened is None:
             folder = locate(self.model, self.revision)
             tokenizer = _tokenizer(folder)
-            split, _ = _split(self.prompt, tokenizer)
             longest = context_of(folder) or 1 << 30
-            limit = min(len(split.head) + self.document_tokens + RULE_TOKENS + 1, longest)
+            head = max(len(_split(prompt, tokenizer)[0].head) for prompt in (self.prompt, PARAPHRASE))
+            limit = min(head + self.document_tokens + RULE_TOKENS + 1, longest)
             model = engine.Vllm(
                 folder,
                 max_tokens=limit,
@@ -184,9 +195,9 @@ class Vllm(Rater):
         return VllmChat(opened.model, opened.tokenizer, identity, opened.model.longest)
 
     def close(self) -> None:
-        """Stop the engine; harmless when called twice."""
+        """Stop the engine, if it is its own; harmless when called twice."""
         opened, self._opened = self._opened, None
-        if opened is not None:
+        if opened is not None and self._owner is None:
             opened.model.close()
 
     def _ask(self, opened: _Open, documents: Documents, questions: list[dict[str, str]]) -> tuple[NextToken, Float64]:

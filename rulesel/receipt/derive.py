@@ -110,8 +110,10 @@ class Evidence:
     reliability: Float64 | None = None
 
 
-def evidence_of(store: Store, config: ScoreConfig, rule_set: RuleSet, corpus: CorpusRecord, sample: Rated) -> Evidence:
-    """Anchor and reliability as the store holds them."""
+def evidence_of(
+    store: Store, config: ScoreConfig, rule_set: RuleSet, corpus: CorpusRecord, sample: Rated, retest: int | None
+) -> Evidence:
+    """Anchor and reliability as the store holds them; `retest` is who rated a part again, None if nobody did."""
     anchor = reliability = None
     if (judge := config.anchor_judge) is not None:
         anchor = store.columns.read_identity(judge.column, judge.id, sample.contents)
@@ -120,9 +122,9 @@ def evidence_of(store: Store, config: ScoreConfig, rule_set: RuleSet, corpus: Co
         anchor = values if direction == "higher" else -values
     if anchor is not None and np.unique(anchor[~np.isnan(anchor)]).size < 2:
         anchor = None
-    if (rater := config.retest_rater) is not None:
+    if retest is not None:
         again = sample_of(store.corpora.rows(corpus.corpus), config.rules.retest, config.seed)
-        second = rated(store, rule_set, again, store.rules.rater_number(rater.id))
+        second = rated(store, rule_set, again, retest)
         found = retest_reliability(sample.values[np.searchsorted(sample.contents, again)], second.values)[0]
         reliability = np.where(np.isnan(found), np.nan, np.clip(found, 0.01, 1.0))
         reliability[np.flatnonzero(sample.measured)] = 1.0

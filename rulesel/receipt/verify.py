@@ -79,7 +79,8 @@ def _derived(
         raise UsageError(f"The store does not know {error.args[0]}: it is not the store of this receipt.") from error
     contents = sample_of(store.corpora.rows(corpus.corpus), config.rules.sample, config.seed)
     sample = rated(store, rule_set, contents, raters["sample"], raters.get("measured"))
-    choice = choice_of(config, rule_set, sample, evidence_of(store, config, rule_set, corpus, sample))
+    evidence = evidence_of(store, config, rule_set, corpus, sample, raters.get("retest"))
+    choice = choice_of(config, rule_set, sample, evidence)
     expected = receipt["choice"]["rules"]
     same = [rule_set.rules[j].id for j in choice.indices] == [rule["id"] for rule in expected]
     digests = digest_of_ids(store.corpora.hashes(contents)), receipt["sample"]["sha256"]

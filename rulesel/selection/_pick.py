@@ -58,6 +58,8 @@ def pick(
         UsageError: no such method, or a parameter it does not take.
         ValueError: arrays that do not fit together, or that the method lacks.
     """
+    if k is not None and int(k) != k:
+        raise ValueError(f"k must be a whole number, got {k}.")
     selector = build("rulesel.selection", method, Selector, params)
     found: dict[str, Any] = {}
     if embeddings is not None:
@@ -110,7 +112,10 @@ def _length(given: Mapping[str, Any]) -> int:
 
 
 def _given(given: npt.ArrayLike | None, n: int) -> npt.NDArray[np.int64]:
-    rows = np.unique(np.asarray([] if given is None else given, dtype=np.int64))
+    rows = np.asarray([] if given is None else given)
+    if rows.ndim != 1 or (len(rows) and rows.dtype.kind not in "iu"):
+        raise ValueError(f"given must list numbers of rows, got {rows.dtype} of shape {rows.shape}.")
+    rows = np.unique(rows.astype(np.int64))
     if len(rows) and (rows[0] < 0 or rows[-1] >= n):
         raise ValueError(f"given holds rows outside 0 to {n - 1}.")
     return rows

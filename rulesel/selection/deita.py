@@ -28,7 +28,7 @@ class Deita(Selector):
     cost: ClassVar[str] = "d times rows looked at times rows kept"
     reads: ClassVar[tuple[str, ...]] = ("quality", "embeddings")
 
-    threshold: float = 0.9
+    threshold: Annotated[float, Field(allow_inf_nan=False)] = 0.9
     mode: Literal["corrected", "published"] = "corrected"
     batch: Annotated[int, Field(ge=1)] = 1
     zero: Zero = "error"

@@ -33,9 +33,9 @@ class FacilityLocation(Selector):
 
     similarity: Similarity = "cosine"
     neighbors: Annotated[int, Field(ge=1)] | Literal["auto", "all"] = "auto"
-    bandwidth: Annotated[float, Field(gt=0)] | None = None
+    bandwidth: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     center: bool = False
-    baseline: float = 0.0
+    baseline: Annotated[float, Field(allow_inf_nan=False)] = 0.0
     zero: Zero = "error"
 
     @override

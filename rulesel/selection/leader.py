@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
+from pydantic import Field
 from typing_extensions import override
 
 from rulesel.algorithms.leader import Metric, leader_select
@@ -28,7 +29,7 @@ class Leader(Selector):
     cost: ClassVar[str] = "n d times the number of clusters met"
     reads: ClassVar[tuple[str, ...]] = ("embeddings",)
 
-    threshold: float = 0.9
+    threshold: Annotated[float, Field(allow_inf_nan=False)] = 0.9
     metric: Metric = "cosine"
     zero: Zero = "error"
 

@@ -39,7 +39,7 @@ class Mig(Selector):
     reads: ClassVar[tuple[str, ...]] = ("quality", "tags")
 
     threshold: Annotated[float, Field(gt=0)] = 0.9
-    propagation: Annotated[float, Field(ge=0)] = 1.0
+    propagation: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     normalised_by: Direction = "target"
     phi: float | str = 0.8
     normalise_quality: bool = False
@@ -101,14 +101,18 @@ def phi_of(value: float | str, offset: float) -> Phi:
     Raises:
         ValueError: it names none, or none that is increasing and concave.
     """
-    if not isinstance(value, str):
-        return Phi("power", value, offset)
-    kind, _, number = value.partition(":")
-    if kind == "power":
-        return Phi("power", float(number or 0.8), offset)
-    if kind == "exponential":
-        return Phi("exponential", float(number or 1.0))
-    raise ValueError(f"phi is an exponent, 'power:EXPONENT' or 'exponential:RATE', not {value!r}.")
+    kind, _, number = value.partition(":") if isinstance(value, str) else ("power", "", str(value))
+    try:
+        if kind == "power":
+            return Phi("power", float(number or 0.8), offset)
+        if kind == "exponential":
+            return Phi("exponential", float(number or 1.0))
+    except ValueError:
+        pass
+    raise ValueError(
+        f"phi is an exponent above 0 and at most 1, 'power:EXPONENT' or 'exponential:RATE' with a rate above 0, not "
+        f"{value!r}"
+    )
 
 
 def _unlabelled(rows: Offer, k: int) -> tuple[np.ndarray[Any, np.dtype[np.int64]], Float64]:

@@ -35,8 +35,8 @@ class NovelSelect(Selector):
 
     first: Annotated[int, Field(ge=0)] | None = None
     neighbors: Annotated[int, Field(ge=1)] = 10
-    density_power: Annotated[float, Field(ge=0)] = 0.5
-    distance_power: Annotated[float, Field(ge=0)] = 1.0
+    density_power: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.5
+    distance_power: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.0
     weigh: bool = False
     mode: Mode = "corrected"
     zero: Zero = "error"

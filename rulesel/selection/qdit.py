@@ -37,7 +37,7 @@ class Qdit(Selector):
     similarity: Similarity = "cosine"
     neighbors: Annotated[int, Field(ge=1)] | Literal["auto", "all"] = "auto"
     center: bool = False
-    baseline: float = 0.0
+    baseline: Annotated[float, Field(allow_inf_nan=False)] = 0.0
     zero: Zero = "error"
 
     @override

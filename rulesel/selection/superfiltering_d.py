@@ -34,8 +34,8 @@ class SuperfilteringD(Selector):
     cost: ClassVar[str] = "facility_location on gate * k rows"
     reads: ClassVar[tuple[str, ...]] = ("quality", "embeddings")
 
-    gate: Annotated[float, Field(ge=1)] = 10.0
-    below: float | None = 1.0
+    gate: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 10.0
+    below: Annotated[float, Field(allow_inf_nan=False)] | None = 1.0
     similarity: Similarity | None = None
     neighbors: Annotated[int, Field(ge=1)] | Literal["auto", "all"] = "auto"
     mode: Literal["corrected", "published"] = "corrected"

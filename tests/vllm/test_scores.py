@@ -172,6 +172,28 @@ def test_the_engine_answers_chats_as_a_chat_model(rater, rate, batch, rules, len
     np.testing.assert_allclose(theirs.values[both], ours.values[both], atol=0.01)
 
 
+def test_a_second_opinion_is_asked_for_in_other_words_on_the_same_engine(rater, rate, batch, rules, lent):
+    first = rate(rater, batch)
+    again = rater.reworded()
+    second = rate(again, batch)
+    assert again.id != rater.id
+    assert again.open().model is rater.open().model
+    assert not np.allclose(first.values, second.values, atol=1e-3, equal_nan=True)
+    model = rater.chat()
+    chat = rater_for("http://127.0.0.1:9/v1#tiny").reworded()
+    short = [i for i in range(len(batch)) if i != 3]  # the other is cut, here by tokens and there by characters
+    some = Batch(
+        [batch.hashes[i] for i in short], [batch.prompts[i] for i in short], [batch.responses[i] for i in short]
+    )
+    (theirs,) = chat.rate([some], rules, Lent(lent.secret, lambda name: model))
+    ours = second.values[short]
+    both = ~np.isnan(theirs.values) & ~np.isnan(ours)
+    assert both.sum() >= 0.98 * (~np.isnan(ours)).sum() > 0
+    np.testing.assert_allclose(theirs.values[both], ours[both], atol=0.01)
+    again.close()
+    np.testing.assert_array_equal(rate(rater, batch).values, first.values)
+
+
 def test_a_chat_is_text_held_to_a_schema_or_a_failure_of_its_own(rater):
     schema = {
         "type": "object",
