@@ -97,7 +97,7 @@ def embedding_kernel(
     if similarity == "cosine":
         unit = unit_rows(embeddings, zero=zero, center=center)
         covered = float(unit.any(axis=1).sum())
-        block = _stepped(embeddings, center) if len(unit) <= FEW else lambda rows: unit[rows] @ unit.T
+        block = _stepped(embeddings, center=center) if len(unit) <= FEW else lambda rows: unit[rows] @ unit.T
         return _among(block, unit, covered, np.dtype(np.float64 if len(unit) <= FEW else np.float32))
     check_rows(embeddings)
     points = embeddings.astype(np.float64)
@@ -143,7 +143,7 @@ def _distances(points: NDArray[Any], rows: IntArray) -> NDArray[Any]:
     return distances
 
 
-def _stepped(embeddings: NDArray[Any], center: bool) -> Callable[[IntArray], NDArray[Any]]:
+def _stepped(embeddings: NDArray[Any], *, center: bool) -> Callable[[IntArray], NDArray[Any]]:
     """Cosines in float64, rounded to whole steps."""
     points = embeddings.astype(np.float64)
     unit = directions(points - points.mean(axis=0) if center and len(points) else points, zero="isolate", name="rows")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import rulesel
-from rulesel.errors import UnknownName
+from rulesel.errors import UnknownName, UsageError
 from rulesel.evaluation.diversity import MEASURES, OF_WORDS
 
 THREE = np.array([[1, 0], [0, 1], [0.6, 0.8]])
@@ -92,3 +92,61 @@ def test_what_does_not_fit_is_refused():
         rulesel.diversity("knn", None)
     with pytest.raises(ValueError, match=r"rows of 0\.\.2"):
         rulesel.diversity("knn", THREE, [3])
+
+
+@pytest.mark.parametrize(
+    ("measure", "parameters", "named"),
+    [
+        ("novelsum", {"mode": "code"}, "mode"),
+        ("novelsum", {"reduce": "max"}, "reduce"),
+        ("novelsum", {"neighbors": 2.5}, "neighbors"),
+        ("novelsum", {"density_power": np.inf}, "density_power"),
+        ("novelsum", {"distance_power": np.nan}, "distance_power"),
+        ("vendi", {"neighbors": 3}, "neighbors"),
+        ("partition_entropy", {"clusters": 2.5}, "clusters"),
+        ("ttr", {"last": 3}, "last"),
+    ],
+)
+def test_a_parameter_that_does_not_fit_is_named_with_those_there_are(measure, parameters, named):
+    with pytest.raises(UsageError, match=f"{measure}: {named}.*Parameters: "):
+        rulesel.diversity(measure, THREE, texts=["a b"], **parameters)
+
+
+@pytest.mark.parametrize("name", ["density_power", "distance_power"])
+def test_powers_below_nought_are_refused(name):
+    with pytest.raises(ValueError, match="at least 0"):
+        rulesel.diversity("novelsum", THREE, **{name: -1})
+
+
+@pytest.mark.parametrize("mode", ["corrected", "published"])
+@pytest.mark.parametrize("neighbors", [1, 5])
+@pytest.mark.parametrize("density_power", [0, 0.25, 1])
+@pytest.mark.parametrize("distance_power", [0, 1, 2])
+def test_novelsum_is_its_formula_for_every_parameter(mode, neighbors, density_power, distance_power):
+    pool, chosen = rows(40, 5).astype(np.float64), np.arange(0, 40, 3)
+    published = mode == "published"
+    unit = pool / np.linalg.norm(pool, axis=1, keepdims=True)
+    space = pool if published else unit  # densities: of raw rows in the authors' code
+    square = np.sort(((space[chosen][:, None] - space[None]) ** 2).sum(axis=-1), axis=1)[:, 1 : neighbors + 1]
+    density = (square.mean(axis=1) + 1e-9) ** -density_power
+    total = []
+    for i, row in enumerate(chosen):
+        distance = 1 - unit[chosen] @ unit[row]
+        order = np.argsort(distance)
+        if published:  # the row itself, at distance 0, has rank 1
+            weight = np.arange(1, len(chosen) + 1.0) ** -distance_power
+            total.append(density[i] * (weight @ distance[order]) / weight.sum())
+        else:
+            order = order[order != i]
+            weight = np.arange(1.0, len(chosen)) ** -distance_power
+            total.append(weight @ (density[order] * distance[order]))
+    found = rulesel.diversity(
+        "novelsum",
+        pool,
+        chosen,
+        neighbors=neighbors,
+        density_power=density_power,
+        distance_power=distance_power,
+        mode=mode,
+    )
+    assert found == pytest.approx(np.mean(total) if published else np.sum(total), rel=1e-5)

@@ -29,9 +29,14 @@ def at_degrees(*angles):
 
 def test_facility_location_takes_the_row_that_adds_most():
     found = rulesel.pick("facility_location", 3, embeddings=FOUR_ROWS)
-    assert found.indices[0] == 1
-    assert set(found.indices.tolist()) == {1, 2, 3}  # 2 and 3 add 1.2 each; rounding of the rows says which is first
-    np.testing.assert_allclose(found.keys, [2.2, 1.2, 0.4], rtol=1e-6)
+    assert found.indices.tolist() == [1, 2, 3]  # 2 and 3 add 1.2 each: a tie, which the lower row wins
+    np.testing.assert_allclose(found.keys, [2.2, 1.2, 0.4], atol=1e-9)
+
+
+@pytest.mark.parametrize("row", range(4))
+def test_facility_location_of_each_row_alone(row):
+    alone = rulesel.diversity("facility_location", FOUR_ROWS, [row])
+    assert alone == pytest.approx([2.1, 2.2, 2.1, 1.8][row])
 
 
 def test_facility_location_is_the_naive_greedy_on_random_rows():
@@ -64,7 +69,9 @@ def test_facility_location_from_a_graph_loses_little():
     assert value[1] >= 0.98 * value[0]
 
 
-@pytest.mark.parametrize(("alpha", "picks"), [(0.3, [2, 1]), (0.5, [2, 1]), (0.7, [2, 3]), (0.9, [3, 2]), (1, [3, 2])])
+@pytest.mark.parametrize(
+    ("alpha", "picks"), [(0, [1, 2]), (0.3, [2, 1]), (0.5, [2, 1]), (0.7, [2, 3]), (0.9, [3, 2]), (1, [3, 2])]
+)
 @pytest.mark.parametrize("how", [{"scale": "raw"}, {"mode": "published"}])
 def test_qdit_in_the_raw_sum(alpha, picks, how):
     found = rulesel.pick("qdit", 2, embeddings=FOUR_ROWS, quality=FOUR_QUALITY, alpha=alpha, **how)
@@ -142,6 +149,11 @@ def test_leader_founds_a_cluster_where_nothing_is_near():
     assert best_last.indices.tolist() == [1, 3, 0]
 
 
+def test_leader_depends_on_the_order():
+    line = np.array([[0.0], [2], [1], [3]])
+    assert rulesel.pick("leader", 4, embeddings=line, threshold=1.2, metric="euclidean").indices.tolist() == [0, 1]
+
+
 def test_leader_keeps_the_best_of_copies():
     rows = np.repeat(np.eye(3), 3, axis=0)
     quality = [1, 3, 2, 4, 9, 5, 7, 6, 8]
@@ -156,6 +168,12 @@ def test_deita_counts_only_what_was_kept(mode):
     assert found.indices.tolist() == [0, 2]
     assert found.report["too_similar"] == 1
     assert found.report["shortfall"] == 1
+
+
+def test_deita_in_the_authors_batch_of_two_keeps_the_first_only():
+    offered = {"embeddings": at_degrees(0, 10, 20), "quality": [3, 2, 1], "threshold": 0.98}
+    assert rulesel.pick("deita", 3, mode="published", batch=2, **offered).indices.tolist() == [0]
+    assert rulesel.pick("deita", 3, batch=2, **offered).indices.tolist() == [0, 2]
 
 
 def test_published_batches_also_count_what_was_passed_over():
@@ -177,6 +195,17 @@ def test_deita_is_the_loop_it_stands_for():
         assert found.indices.tolist() == kept
 
 
+@pytest.mark.parametrize(("distance", "similarity"), [(0.5, 0.99870), (1, 0.99740), (2, 0.99481)])
+@pytest.mark.parametrize("how", [("facility_location", {"similarity": "published"}), ("superfiltering_d", {})])
+def test_published_similarity_in_384_dimensions(distance, similarity, how):
+    method, parameters = how
+    rows = np.zeros((2, 384))
+    rows[1, 0] = distance
+    parameters = parameters or {"mode": "published"}
+    found = rulesel.pick(method, 1, embeddings=rows, quality=[0.5, 0.4], **parameters)
+    assert found.keys[0] - 1 == pytest.approx(similarity, abs=5e-6)
+
+
 TRIANGLE = {"a": [1, 0], "b": [0.95, np.sqrt(1 - 0.9025)], "c": [0, 1]}
 LABELLED = {"tags": [["a"], ["b"], ["c"], ["a", "c"]], "quality": [20, 18, 5, 12], "tag_embeddings": TRIANGLE}
 
@@ -190,6 +219,16 @@ def test_mig_with_the_exact_gain():
     assert found.indices[0] == gains.argmax()
     assert found.keys[0] == pytest.approx(gains.max(), rel=1e-5)
     assert gains[:3].tolist() == pytest.approx([12.6185, 11.5985, 3.6239], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("label", "quality", "exact", "linear"),
+    [("a", 20, 12.6185, 253.58), ("b", 18, 11.5985, 228.22), ("c", 5, 3.6239, 63.40)],
+)
+def test_mig_first_gains_in_both_modes(label, quality, exact, linear):
+    offered = {"tags": [[label]], "quality": [quality], "tag_embeddings": TRIANGLE}
+    assert rulesel.pick("mig", 1, **offered).keys[0] == pytest.approx(exact, abs=1e-4)
+    assert rulesel.pick("mig", 1, mode="published", **offered).keys[0] == pytest.approx(linear, abs=0.005)
 
 
 def test_mig_exact_and_linear_differ_on_a_fresh_label():
@@ -391,3 +430,53 @@ def test_too_many_rows_are_refused_at_once_with_the_alternative():
         rulesel.pick("quality_dpp", 100_000, embeddings=wide, quality=np.broadcast_to(1.0, 3_000_000))
     with pytest.raises(ValueError, match="use kcenter"):
         rulesel.pick("novelselect", 100_000, embeddings=wide)
+
+
+OFFERED = {
+    "embeddings": unit(20, 4),
+    "quality": np.linspace(0.1, 0.9, 20),
+    "tags": [["a"], ["b"]] * 10,
+    "tag_embeddings": TRIANGLE,
+}
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters"),
+    [
+        ("facility_location", {"baseline": np.nan}),
+        ("facility_location", {"bandwidth": np.inf}),
+        ("facility_location", {"similarity": "dot"}),
+        ("superfiltering_d", {"gate": np.inf}),
+        ("superfiltering_d", {"below": np.nan}),
+        ("qdit", {"alpha": 1.1}),
+        ("qdit", {"scale": "norm"}),
+        ("kcenter", {"first": -1}),
+        ("kcenter", {"first": 2.5}),
+        ("kcenter", {"metric": "manhattan"}),
+        ("deita", {"threshold": np.nan}),
+        ("leader", {"threshold": np.inf}),
+        ("mig", {"propagation": np.inf}),
+        ("mig", {"threshold": 0}),
+        ("mig", {"phi": 1.5}),
+        ("mig", {"phi": "exponential:nan"}),
+        ("mig", {"normalise_quality": 3}),
+        ("novelselect", {"neighbors": 0}),
+        ("novelselect", {"density_power": np.inf}),
+        ("novelselect", {"distance_power": np.nan}),
+    ],
+)
+def test_a_bad_value_is_refused_in_one_line_that_names_it(method, parameters):
+    with pytest.raises(UsageError, match=f"{method}: {next(iter(parameters))}") as refusal:
+        rulesel.pick(method, 3, **OFFERED, **parameters)
+    assert "\n" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("given", [[1.5], ["a"], [[1]], 5, [20], [-1]])
+def test_given_rows_that_are_none_are_refused(given):
+    with pytest.raises(ValueError, match="given"):
+        rulesel.pick("kcenter", 3, given=given, **OFFERED)
+
+
+def test_a_part_of_a_row_cannot_be_picked():
+    with pytest.raises(ValueError, match="whole number"):
+        rulesel.pick("kcenter", 2.5, **OFFERED)
