@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import importlib.util
+import logging
 import os
 import platform
 import signal
@@ -111,6 +112,9 @@ def import_vllm() -> Any:  # noqa: ANN401 - optional package
     """
     if importlib.util.find_spec("vllm") is not None and (broken := fault()):
         raise UsageError(f"{broken}. Cure: {CURE}")
+    logging.getLogger("vllm").setLevel(
+        os.environ.get("VLLM_LOGGING_LEVEL", "ERROR").upper()
+    )  # its own settings come after its first words
     with quiet():
         vllm = need_local("vllm")
         need_local("vllm.platforms")
