@@ -24,8 +24,9 @@ class SuperfilteringD(Selector):
     The quality is meant to be an instruction-following difficulty (IFD): perplexity of the answer given the prompt
     over that of the answer alone. Rows of `below` or more are dropped, since there the prompt does not help, and so
     are zeros, which stand for failures; a quality with values below 0 is no such ratio, and nothing is dropped.
-    `mode` "published" follows the released code: zeros stay, and the similarity is exp(-distance / d), on rows of
-    unit length nearly flat, so that the objective is a mean distance. The default is the cosine.
+    `mode` "published" follows the released code: zeros stay, equal gains go to the higher quality, as its list is
+    sorted, and the similarity is exp(-distance / d), on rows of unit length nearly flat, so that the objective is a
+    mean distance. The default is the cosine.
     """
 
     name: ClassVar[str] = "superfiltering_d"
@@ -47,8 +48,10 @@ class SuperfilteringD(Selector):
         quality = rows.quality()
         dropped = self._dropped(quality)
         dropped[rows.given] = True
-        kept = np.sort(top_k(np.where(dropped, np.nan, quality), round(self.gate * k)))
-        gated = np.union1d(kept, rows.given)
+        kept = top_k(np.where(dropped, np.nan, quality), round(self.gate * k))
+        if self.mode == "corrected":
+            kept = np.sort(kept)
+        gated = np.concatenate([kept, rows.given])
         report = {"gated": len(kept), "outside_gate": int(dropped.sum()) - len(rows.given)}
         if not len(kept):
             return rows.selection(kept, np.empty(0), k, **report)
@@ -59,7 +62,7 @@ class SuperfilteringD(Selector):
             zero=self.zero,
             seed=seed,
         )
-        given = np.searchsorted(gated, rows.given)
+        given = np.arange(len(kept), len(gated))
         picks = facility_location(source, k, given=given, progress=pool.progress)
         return rows.selection(gated[picks.indices], picks.gains, k, **report)
 
