@@ -37,6 +37,11 @@ def allocate(sizes: Ints, k: int, *, taken: Ints | None = None, allocation: Allo
     return _rounded(share, room, sizes, k)
 
 
+def shared_out(shares: Floats, k: int) -> Ints:
+    """K in proportion to shares above 0, rounded by largest remainder, int64; they sum to k."""
+    return _rounded(k * shares / shares.sum(), np.full(len(shares), k), shares, k)
+
+
 def _proportional(sizes: Ints, have: Ints, k: int) -> Floats:
     """Share of each group: its part of all that will be chosen, less what it has; groups above it share nothing."""
     open_ = sizes > have
@@ -59,7 +64,7 @@ def _level(sizes: Ints, have: Ints, k: int) -> Floats:
     return np.asarray(np.clip(np.minimum(sizes, high) - have, 0, None), dtype=np.float64)
 
 
-def _rounded(share: Floats, room: Ints, sizes: Ints, k: int) -> Ints:
+def _rounded(share: Floats, room: Ints, sizes: Ints | Floats, k: int) -> Ints:
     """Whole numbers that sum to k, none above its room."""
     whole = np.minimum(np.floor(share + 1e-9).astype(np.int64), room)
     while (missing := k - int(whole.sum())) > 0:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ import numpy.typing as npt
 from rulesel.algorithms.budget import token_prefix
 from rulesel.records import Int64, Selection
 from rulesel.selection._contract import Pool, Selector
+from rulesel.selection._offer import take
 
 
 def choose(
@@ -42,6 +43,7 @@ def choose(
         ValueError: a limit that cannot be met by any pool, or one that lacks what it needs.
     """
     _check(pool, k, max_tokens, threshold, groups, per_group)
+    pool = _with_given(pool, selector.given)
     free = np.ones(pool.n, dtype=bool)
     free[pool.given] = False
     allowed = np.flatnonzero(free)
@@ -68,25 +70,15 @@ def choose(
     return Selection(indices, keys, report)
 
 
-def take(pool: Pool, rows: Int64) -> tuple[Pool, Int64]:
-    """The pool cut down to some rows (and the given ones), and the row each of its rows was."""
-    kept = np.zeros(pool.n, dtype=bool)
-    kept[rows] = kept[pool.given] = True
-    rows = np.flatnonzero(kept)
-    if len(rows) == pool.n:
-        return pool, rows
-
-    def cut(value: Any) -> Any:  # noqa: ANN401 - arrays and sequences alike
-        if value is None:
-            return None
-        return value[rows] if isinstance(value, np.ndarray) else [value[i] for i in rows.tolist()]
-
-    row_fields = ("ids", "quality", "embeddings", "tags", "token_counts")
-    changed = {f.name: cut(getattr(pool, f.name)) for f in fields(pool) if f.name in row_fields}
-    columns: Mapping[str, Any] = {name: values[rows] for name, values in pool.columns.items()}
-    given = np.searchsorted(rows, pool.given)
-    origin = rows if pool.origin is None else pool.origin[rows]
-    return replace(pool, n=len(rows), columns=columns, given=given, origin=origin, **changed), rows
+def _with_given(pool: Pool, given: Sequence[int]) -> Pool:
+    """The pool with the rows that a method's parameter names as chosen already."""
+    if not given:
+        return pool
+    called = np.arange(pool.n) if pool.origin is None else pool.origin
+    strange = np.setdiff1d(given, called)
+    if len(strange):
+        raise ValueError(f"given names row {strange[0]}, which is not among the {pool.n} rows offered.")
+    return replace(pool, given=np.union1d(pool.given, np.flatnonzero(np.isin(called, given))))
 
 
 def _within(selector: Selector, pool: Pool, allowed: Int64, k: int, seed: int) -> Selection:

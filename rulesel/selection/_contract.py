@@ -5,10 +5,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import Field
 
 from rulesel.algorithms.given import Progress
 from rulesel.plugins import Spec
@@ -73,6 +74,9 @@ class Selector(Spec, ABC):
     """Fields of `Pool` the method cannot do without, for example ("quality", "embeddings")."""
     cost: ClassVar[str] = ""
     """Time and memory in terms of n, k, d."""
+
+    given: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """Rows chosen already, for those who write parameters down; `choose` adds them to the pool's."""
 
     @abstractmethod
     def select(self, pool: Pool, k: int, seed: int) -> Selection:

@@ -7,8 +7,8 @@ both a matter of the rows alone; `Offer.selection` numbers the picks as the pool
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -109,6 +109,27 @@ def offer(pool: Pool, reads: Sequence[str], *, listed: bool = False) -> Offer:
     if pool.ids is not None and not listed:
         rows = rows[np.argsort(np.asarray(pool.ids)[rows], kind="stable")]
     return Offer(pool, rows, np.flatnonzero(chosen[rows]), int((~usable & ~chosen).sum()))
+
+
+def take(pool: Pool, rows: Int64) -> tuple[Pool, Int64]:
+    """The pool cut down to some rows (and the given ones), and the row each of its rows was."""
+    kept = np.zeros(pool.n, dtype=bool)
+    kept[rows] = kept[pool.given] = True
+    rows = np.flatnonzero(kept)
+    if len(rows) == pool.n:
+        return pool, rows
+
+    def cut(value: Any) -> Any:  # noqa: ANN401 - arrays and sequences alike
+        if value is None:
+            return None
+        return value[rows] if isinstance(value, np.ndarray) else [value[i] for i in rows.tolist()]
+
+    row_fields = ("ids", "quality", "embeddings", "tags", "token_counts")
+    changed = {f.name: cut(getattr(pool, f.name)) for f in fields(pool) if f.name in row_fields}
+    columns: Mapping[str, Any] = {name: values[rows] for name, values in pool.columns.items()}
+    given = np.searchsorted(rows, pool.given)
+    origin = rows if pool.origin is None else pool.origin[rows]
+    return replace(pool, n=len(rows), columns=columns, given=given, origin=origin, **changed), rows
 
 
 def optional_quality(offered: Offer) -> Float64 | None:
