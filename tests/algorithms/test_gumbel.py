@@ -191,3 +191,11 @@ def test_a_token_budget_keeps_the_row_that_crosses_it_unless_strict():
     assert token_prefix(order, tokens, 0, strict=False) == 0
     with pytest.raises(ValueError, match="negative"):
         token_prefix(order, -tokens, 60, strict=True)
+
+
+@pytest.mark.parametrize(("tau", "share"), [(1, 0.029), (0.2, 0.095), (0.1, 0.175), (0.05, 0.306), (0.01, 0.755)])
+def test_how_much_of_the_true_top_a_temperature_captures(tau, share):
+    scores = np.random.default_rng(0).random(200_000)
+    k = len(scores) // 50
+    picked = top_k(gumbel_keys(scores, tau / scores.std(), seed=1), k)
+    assert len(np.intersect1d(picked, top_k(scores, k))) / k == pytest.approx(share, abs=4 * (share / k) ** 0.5)

@@ -288,6 +288,15 @@ def test_novelselect_published_numbers():
     np.testing.assert_allclose(found.keys[1:], [2.699173, 0.586145], atol=1e-6)
 
 
+def test_novelselect_published_number_of_the_row_that_lost():
+    quality = [1, 1e-9, 1]
+    found = rulesel.pick(
+        "novelselect", 1, embeddings=THREE, quality=quality, given=[0], neighbors=1, mode="published", weigh=True
+    )
+    assert found.indices.tolist() == [2]
+    assert found.keys[0] == pytest.approx(1.079669, abs=1e-6)
+
+
 def test_novelselect_corrected_follows_the_formula():
     found = rulesel.pick("novelselect", 3, embeddings=THREE, first=0, density_power=0)
     assert found.indices.tolist() == [0, 1, 2]

@@ -139,6 +139,8 @@ def test_novelselect(seed, mode):
             assert closeness[picks[0]] == pytest.approx(closeness.max())
         given, picks = [int(picks[0])], picks[1:]
     follow(picks, given, range(n), score, rows)
+    for place, (pick, key) in enumerate(zip(picks, found.keys[-len(picks) :], strict=True)):
+        assert key == pytest.approx(score([*given, *picks[:place].tolist()])[pick], rel=1e-5, abs=1e-9)
 
 
 @pytest.mark.parametrize("mode", MODES)
