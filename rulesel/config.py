@@ -343,6 +343,8 @@ def load(path: Path) -> dict[str, Any]:
         raise UsageError(f"{path} is no YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(values, dict):
         raise UsageError(f"{path} holds no configuration: `rulesel init` writes one.")
+    if isinstance(values.get("corpus"), str):
+        values["corpus"] = {"path": values["corpus"]}
     return values
 
 

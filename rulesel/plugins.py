@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Sequence
 from importlib.metadata import entry_points
 from typing import ClassVar, TypeVar
 
@@ -76,5 +77,16 @@ def build(package: str, name: str, base: type[T], parameters: dict[str, object])
         return cls.model_validate(parameters)
     except ValidationError as error:
         known = ", ".join(cls.model_fields) or "none"
-        mistakes = "; ".join(f"{'.'.join(map(str, e['loc'])) or name}: {e['msg']}" for e in error.errors())
+        mistakes = "; ".join(f"{_where(e['loc']) or name}: {_what(e['msg'])}" for e in error.errors())
         raise UsageError(f"{name}: {mistakes}. Parameters: {known}.") from error
+
+
+def _where(place: Sequence[int | str]) -> str:
+    """The parameter; Pydantic also names the kind it tried, such as `constrained-float` or `literal['auto']`."""
+    return ".".join(
+        str(part) for part in place if str(part).replace("_", "").isalnum() and part not in {"int", "float"}
+    )
+
+
+def _what(message: str) -> str:
+    return message.removeprefix("Value error, ")

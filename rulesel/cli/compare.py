@@ -60,7 +60,8 @@ def _show(found: dict[str, Any]) -> None:
     ]
     for measure in found["measures"]["A"]:
         values = [_number(found["measures"][name][measure]) for name in SETS]
-        values[SETS.index("random")] += f" ±{_number(found['spread'].get(measure))}"
+        if (spread := found["spread"].get(measure)) is not None:
+            values[SETS.index("random")] += f" ±{_number(spread)}"
         rows.append((measure, *values, ""))
     if found["sources"]:
         shares = found["sources"]["shares"]

@@ -89,3 +89,5 @@ def _tell(config: PickConfig, selection: Selection, watcher: Watcher) -> None:
         watcher.say(f"{report['without_score']:,} examples have no {config.select.quality!r} and cannot be selected")
     if report.get("shortfall"):
         watcher.say(f"{method}: {report['shortfall']:,} rows fewer than asked for; its report in the receipt says more")
+    if report.get("token_shortfall"):
+        watcher.say(f"{method}: the picks have {report['token_shortfall']:,} tokens (estimated) fewer than asked for")

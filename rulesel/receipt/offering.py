@@ -64,6 +64,7 @@ def selection_of(
         columns=columns,
         token_counts=-(-lengths // CHARACTERS_PER_TOKEN),
         progress=progress,
+        origin=found.rows.row[found.pool],
         **_vectors(store, select, corpus, found, features or {}),
     )
     k = select.k if select.fraction is None else max(1, round(select.fraction * len(found.pool)))
@@ -126,7 +127,10 @@ def labels_of(value: str | None) -> list[str]:
 
 def _values(store: Store, corpus: CorpusRecord, found: Scored, field: str) -> list[str | None]:
     records = store.corpora.records(corpus.corpus, found.rows.row[found.pool])
-    return field_values(records, source_of(corpus).format, corpus.header, field)
+    values = field_values(records, source_of(corpus).format, corpus.header, field)
+    if values and all(value is None for value in values):
+        raise UsageError(f"No record of the corpus has a field {field!r}.")
+    return values
 
 
 def _centers(vectors: Float32, label: Float32) -> Float64:

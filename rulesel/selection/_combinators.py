@@ -133,9 +133,9 @@ def _check(
 ) -> None:
     if k is None and max_tokens is None and threshold is None and per_group is None:
         raise ValueError("Say how much to pick: k, max_tokens, threshold or per_group.")
-    for name, value in (("k", k), ("max_tokens", max_tokens), ("per_group", per_group)):
-        if value is not None and value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}.")
+    for name, value, least in (("k", k, 0), ("max_tokens", max_tokens, 1), ("per_group", per_group, 1)):
+        if value is not None and value < least:
+            raise ValueError(f"{name} must be at least {least}, got {value}.")
     if max_tokens is not None and pool.token_counts is None:
         raise ValueError("max_tokens needs token_counts.")
     if threshold is not None and pool.quality is None:

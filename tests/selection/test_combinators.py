@@ -74,7 +74,7 @@ def test_taking_a_part_of_a_pool_keeps_given_rows_and_their_numbers():
     ("limits", "message"),
     [
         ({}, "Say how much"),
-        ({"k": 0}, "k must be at least 1"),
+        ({"k": -1}, "k must be at least 0"),
         ({"per_group": 2}, "one group for each"),
     ],
 )
