@@ -30,6 +30,9 @@ LEADING = 0.4
 CELLS = 2**23
 """Similarities held at once, 32 MiB of float32."""
 
+LEAST = 1e-12
+"""A square of a length below this float32 may have no more than a few digits of."""
+
 SLACK = 4e-6
 """More than a float32 cosine is ever off."""
 
@@ -77,7 +80,7 @@ def score_first(
     Raises:
         ValueError: NaN or infinity, a zero row, or arguments out of range.
     """
-    _check(X, zero)
+    length = _lengths(X, zero)
     worth: Floats = np.asarray(score, dtype=np.float64)
     if worth.shape != (len(X),) or not np.isfinite(worth).all():
         raise ValueError(f"score must be {len(X)} finite numbers; leave rows without one out.")
@@ -86,7 +89,7 @@ def score_first(
     already = checked_given(given, len(X))
     k = checked_k(k, len(X), already)
     order = _highest(worth, 2 * k, already)
-    keep = _Kept(X, already, k, threshold, zero)
+    keep = _Kept(X, length, already, k, threshold, zero)
     at = 0
     together = mode == "published" and batch > 1
     left = len(X) - len(already)
@@ -112,23 +115,36 @@ def _highest(worth: Floats, count: int, already: Ints) -> Ints:
     return rows[~np.isin(rows, already)]
 
 
-def _check(X: npt.NDArray[np.floating], zero: Zero) -> None:
-    """One pass over rows that are all well; the slow checks name the one that is not."""
+def _lengths(X: npt.NDArray[np.floating], zero: Zero) -> Singles | None:
+    """Check the rows in one pass; their lengths, where float32 has them, else None.
+
+    Raises:
+        ValueError: NaN or infinity, or a zero row under "error"; found by slower checks, which name it.
+    """
     if X.ndim == 2 and X.dtype == np.float32:
         with np.errstate(all="ignore"):
             square = np.einsum("ij,ij->i", X, X)
-        if np.isfinite(square).all() and square.all():
-            return
+        if np.isfinite(square).all() and square.min(initial=1) > LEAST:
+            return np.asarray(np.sqrt(square)[:, None])
     check_rows(X)
     if zero == "error" and len(X) and not (some := X.any(axis=1)).all():
         unit_rows(X[: int(some.argmin()) + 1])  # raises, with the row's number
+    return None
 
 
 class _Kept:
     """The rows kept so far: unit rows, and their leading coordinates followed by the length of the others."""
 
-    def __init__(self, X: npt.NDArray[np.floating], already: Ints, k: int, threshold: float, zero: Zero) -> None:
-        self.X, self.threshold, self.zero = X, threshold, zero
+    def __init__(
+        self,
+        X: npt.NDArray[np.floating],
+        length: Singles | None,
+        already: Ints,
+        k: int,
+        threshold: float,
+        zero: Zero,
+    ) -> None:
+        self.X, self.length, self.threshold, self.zero = X, length, threshold, zero
         self.edge = threshold - SLACK
         self.room = len(already) + k
         self.width = int(LEADING * X.shape[1])
@@ -137,11 +153,11 @@ class _Kept:
         self.rows = np.empty(self.room, dtype=np.int64)
         self.unit = np.empty((self.room, X.shape[1]), dtype=np.float32)
         self.front = np.empty((self.room, self.width + 1), dtype=np.float32)
-        self._keep(already, unit := unit_rows(X[already], zero=zero), self._front(unit))
+        self._keep(already, unit := self._unit(already), self._front(unit))
 
     def offer(self, rows: Ints, *, together: bool) -> None:
         """Keep those of a block of rows that are not too similar."""
-        unit = unit_rows(self.X[rows], zero=self.zero)
+        unit = self._unit(rows)
         front = self._front(unit)
         ok = self._clear(rows, unit, front)
         if not together and not ok.all():  # rows that lost to an earlier block do not matter to this one
@@ -160,6 +176,11 @@ class _Kept:
         self.rows[self.count : stop], self.unit[self.count : stop] = rows, unit
         self.front[self.count : stop] = front
         self.count = stop
+
+    def _unit(self, rows: Ints) -> Singles:
+        if self.length is None:
+            return unit_rows(self.X[rows], zero=self.zero)
+        return np.asarray(self.X[rows] / self.length[rows])
 
     def _front(self, unit: Singles) -> Singles:
         rest = unit[:, self.width :]

@@ -95,6 +95,17 @@ def test_permuting_rows_changes_no_pick():
     assert order[score_first(X[order], score[order], 40).indices].tolist() == kept.tolist()
 
 
+@pytest.mark.parametrize("scale", [1e-18, 1e-8, 1, 1e25])
+def test_rows_of_lengths_float32_cannot_square_are_judged_by_their_direction(scale):
+    rng = np.random.default_rng(3)
+    X, score = rng.standard_normal((300, 40)).astype(np.float32), rng.random(300)
+    X[150:] = X[:150] + 0.3 * rng.standard_normal((150, 40)).astype(np.float32)
+    X[::7] *= np.float32(scale)
+    kept = score_first(X, score, 200, threshold=0.9).indices
+    assert kept.tolist() == plain(X, score, 200, 0.9)
+    assert len(kept) < 200
+
+
 def test_keys_are_the_scores():
     X, score = np.random.default_rng(3).standard_normal((40, 4)), np.random.default_rng(4).random(40)
     kept = score_first(X, score, 10)
