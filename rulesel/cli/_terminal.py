@@ -53,7 +53,7 @@ class LineWatcher(Watcher):
             "done": progress.done,
             "total": progress.total,
             "unit": progress.unit,
-            "per_second": round(self.rate(progress, now), 1),
+            "per_second": round(self.rate(progress, now), 1) or None,  # at the first word of a stage there is no rate
             "failed": dict(progress.failed),
             "reused": progress.reused,
         }
