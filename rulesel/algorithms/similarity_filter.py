@@ -31,7 +31,7 @@ CELLS = 2**23
 """Similarities held at once, 32 MiB of float32."""
 
 LEAST = 1e-12
-"""A square of a length below this float32 may have no more than a few digits of."""
+"""Squares of lengths up to this may have been added from numbers that float32 holds few digits of."""
 
 SLACK = 4e-6
 """More than a float32 cosine is ever off."""

@@ -3,7 +3,7 @@
 import json
 import sys
 from importlib.machinery import ModuleSpec
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 
 import pytest
 
@@ -48,6 +48,21 @@ def test_what_the_user_has_set_stays(monkeypatch):
     assert vllm_setup.os.environ["VLLM_LOGGING_LEVEL"] == "DEBUG"
     assert vllm_setup.os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"
     assert "VLLM_HOST_IP" not in vllm_setup.os.environ, "several workers need the machine's own address"
+
+
+def test_few_kernels_are_kept_whatever_vllm_asks_for_and_told_twice_once(monkeypatch):
+    asked = []
+    ops = ModuleType("vllm._custom_ops")
+    ops.create_onednn_mm = lambda weight, size=128: asked.append((weight, size))
+    monkeypatch.setattr(vllm_setup.importlib, "import_module", {"vllm._custom_ops": ops}.__getitem__)
+    vllm_setup.keep_few_kernels()
+    once = ops.create_onednn_mm
+    vllm_setup.keep_few_kernels()
+    assert ops.create_onednn_mm is once
+    once("w", 32), once("w", 2), once("w")
+    assert asked == [("w", vllm_setup.KERNELS), ("w", 2), ("w", vllm_setup.KERNELS)]
+    del ops.create_onednn_mm
+    vllm_setup.keep_few_kernels()
 
 
 def test_a_model_that_is_not_there_is_one_failed_check(tmp_path):

@@ -1,6 +1,7 @@
 """select with methods that read vectors: supplied, kept, derived again."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -149,6 +150,38 @@ def test_a_fields_labels_are_a_list_or_one():
     assert labels_of("plain words") == ["plain words"]
     assert labels_of("[not json") == ["[not json"]
     assert labels_of(None) == labels_of(" ") == []
+
+
+def test_parameters_name_rows_of_the_corpus_also_where_duplicates_were_left_out(tmp_path, corpus):
+    lines = Path(corpus).read_text().splitlines()[:60]
+    copied = tmp_path / "copied.jsonl"
+    copied.write_text("\n".join([lines[0], *lines]) + "\n")  # row 1 is a copy of row 0
+    source = CorpusConfig(path=str(copied))
+    with Store(tmp_path / "copied.duckdb") as opened:
+        read_corpus(opened, source, open_source(source), Watcher())
+
+    def kcenter(**parameters):
+        chosen = {"method": "kcenter", "k": 3, "parameters": parameters}
+        values = {"store": str(tmp_path / "copied.duckdb"), "out": str(tmp_path / "three.jsonl"), "select": chosen}
+        select(check(PickConfig, values))
+        return (tmp_path / "three.jsonl").read_text().splitlines()
+
+    assert kcenter(first=40)[0] == lines[39]
+    first = kcenter()[0]
+    assert first not in kcenter(given=[lines.index(first) + 1 if first != lines[0] else 0])
+    with pytest.raises(UsageError, match="given names row 1, which is not among the 60 rows offered"):
+        kcenter(given=[1])
+
+
+def test_a_field_that_no_record_has_is_said(picked):
+    with pytest.raises(UsageError, match="No record of the corpus has a field 'nobody'"):
+        picked("top_k", k=None, per={"nobody": 2})
+
+
+def test_a_budget_of_tokens_that_was_not_reached_is_said(picked):
+    told = Recorder()
+    picked("top_k", told, k=None, max_tokens=10**9)
+    assert any("tokens (estimated) fewer than asked for" in line for line in told.said)
 
 
 def test_contamination_is_counted_and_kept(picked, store, corpus, tmp_path):
