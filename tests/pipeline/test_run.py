@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from rulesel.config import RunConfig, check, load, merged
 from rulesel.errors import CorpusError, Interrupted, StoreError, TooManyFailures, UsageError
 from rulesel.pipeline import Watcher, run
 from rulesel.pipeline.explaining import explain, export, query, verify_file
@@ -249,3 +250,11 @@ def test_the_alarm_waits_for_fifty_rows_and_for_certainty():
     tally = Tally(0.0, "sample")
     tally.add(np.full((200, 4), Status.not_applicable, dtype=np.uint8))
     tally.alarm()
+
+
+def test_a_config_may_name_the_corpus_in_one_word_and_says_what_is_missing(tmp_path):
+    (tmp_path / "run.yaml").write_text("corpus: mine.jsonl\nselect: {k: 3}\n")
+    values = load(tmp_path / "run.yaml")
+    assert merged(values, {"corpus": {"limit": 5}})["corpus"] == {"path": "mine.jsonl", "limit": 5}
+    with pytest.raises(UsageError, match=r"^out is missing: give it as an option or as `out:` in the config$"):
+        check(RunConfig, values)

@@ -230,3 +230,12 @@ def test_a_wrong_name_suggests_the_right_one():
 def test_a_wrong_parameter_is_named_with_those_there_are():
     with pytest.raises(UsageError, match=r"temperature.*Parameters: .*tau"):
         build(PACKAGE, "gumbel", Selector, {"temperature": 1})
+
+
+def test_a_bad_parameter_is_named_in_its_own_words():
+    with pytest.raises(
+        UsageError, match=r"^gumbel: tau: Input should be a valid number.*; tau: Input should be 'auto'"
+    ):
+        build("rulesel.selection", "gumbel", Selector, {"tau": "much"})
+    with pytest.raises(UsageError, match=r"^mixture: parts: given belongs to the mixture"):
+        build("rulesel.selection", "mixture", Selector, {"parts": [{"method": "top_k", "parameters": {"given": [1]}}]})
