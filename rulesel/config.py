@@ -267,11 +267,6 @@ class ScoreConfig(Spending):
         return self.rater if self.sample_judge in {None, self.judge} else rater_for(str(self.sample_judge))
 
     @property
-    def retest_rater(self) -> Rater | None:
-        """Who rates a part of the sample again, asked in other words; None where nobody does."""
-        return self.sample_rater.reworded() if self.rules.retest else None
-
-    @property
     def reads(self) -> bool:
         """Whether somebody reads the examples, sample and corpus, and nothing is computed from the start."""
         return not (self.rater.exact or self.sample_rater.exact)

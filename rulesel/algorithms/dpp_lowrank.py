@@ -264,9 +264,8 @@ class _Residuals:
         """Bring more rows within reach."""
         start, self.reach = self.reach, min(reach, len(self.order))
         for at in range(start, self.reach, BLOCK):
-            self.single[at : at + BLOCK][: self.reach - at] = self.rows.single(
-                self.order[at : min(at + BLOCK, self.reach)]
-            )
+            stop = min(at + BLOCK, self.reach)
+            self.single[at:stop] = self.rows.single(self.order[at:stop])
         self._renew(start)
 
     def _renew(self, start: int) -> None:

@@ -91,6 +91,11 @@ class Chain:
         return list(self._raters.values())
 
     @property
+    def retest(self) -> Rater | None:
+        """Who rates a part of the sample again, asked in other words; None where nobody does."""
+        return self._raters.get("retest")
+
+    @property
     def models(self) -> list[str]:
         """Every model that is asked."""
         rating = [rater.model for rater in self._raters.values() if isinstance(rater, Chat)]
@@ -140,7 +145,7 @@ class Chain:
             self.watcher.say(
                 "no anchor: this judge grades under rules only, which are weighed by their agreement instead"
             )
-        if "retest" in self._raters:
+        if self.retest is not None:
             self._rate(rule_set.rules, sample_of(rows, self.config.rules.retest, self.config.seed), "retest")
         elif self.config.rules.retest:
             self.watcher.say("no retest: this rater has no second wording")
@@ -154,9 +159,8 @@ class Chain:
 
     def choose(self, rule_set: RuleSet, sample: Rated) -> RuleChoice:
         """The rules kept."""
-        again = self._raters.get("retest")
-        number = None if again is None else self.store.rules.rater_number(again.id)
-        evidence = evidence_of(self.store, self.config, rule_set, self.corpus, sample, number)
+        again = None if self.retest is None else self.store.rules.rater_number(self.retest.id)
+        evidence = evidence_of(self.store, self.config, rule_set, self.corpus, sample, again)
         choice = choice_of(self.config, rule_set, sample, evidence)
         graded = 0 if evidence.anchor is None else int((~np.isnan(evidence.anchor)).sum())
         anchor = f", {graded:,} with an anchor" if graded else ""

@@ -199,7 +199,7 @@ def _of_sample(chain: Chain, rule_set: RuleSet, sample: Int64, *, known: bool) -
         quotes.append(
             quote_requests(store, config, "grade sample", judge.model, requests, len(left), len(sample) - len(left))
         )
-    if isinstance(again := config.retest_rater, Chat):
+    if isinstance(again := chain.retest, Chat):
         part = sample_of(store.corpora.rows(chain.corpus.corpus), config.rules.retest, config.seed)
         quotes.append(_ratings(chain, "retest", again, rule_set.rules, part, known=known))
     return quotes
@@ -218,7 +218,7 @@ def _chosen(
     )
     computed = store.rules.rater_number(Signals().id) if any(one.why is None for one in found) else None
     ratings = rated(store, rule_set, sample, rater, computed)
-    again = None if config.retest_rater is None else store.rules.rater_number(config.retest_rater.id)
+    again = None if chain.retest is None else store.rules.rater_number(chain.retest.id)
     choice = choice_of(config, rule_set, ratings, evidence_of(store, config, rule_set, chain.corpus, ratings, again))
     return [rule for rule in (rule_set.rules[j] for j in choice.indices) if computed is None or rule.sql is None]
 
