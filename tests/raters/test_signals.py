@@ -115,6 +115,11 @@ ATTACKS = {
     "regexp_matches(response, prompt)": "pattern of regexp_matches is to be a constant",
     "hits(response, prompt)": "pattern of hits is to be a constant",
     "regexp_matches(response, '(')": "missing \\)",
+    "CASE WHEN n_words > 99 THEN hits(response, '[') ELSE 0 END": "missing \\]",
+    "len(string_split_regex(response, '*'))": "no argument",
+    "regexp_replace(response, '(', '') = ''": "missing \\)",
+    "regexp_matches(response, 'a', 'q')": "option q",
+    "n_words % 0": "Division by zero",
     "length(replace(response, 'a', 'aaaaaaaaaa'))": "one character at most",
     "length(replace(response, 'a', response))": "one character at most",
     "length(regexp_replace(response, '', response, 'g'))": "one character at most",
@@ -156,6 +161,7 @@ ACCEPTED = [
     "len(list_filter(words, lambda w: starts_with(response, w))) / 9", "RESPONSE = 'a'", "'日本 ~ ->' = response",
     "len(list_filter(words, lambda w: list_contains(['a', 'b'], w))) / 9", "substring(response FROM 1 FOR 2) = 'ab'",
     "length(replace(response, '~', '')) / 9", "if(n_words > 1, 1, 0)", "-(-(1))", "n_chars % 2", "2 ** 0", "$$a$$ = response",
+    "10 % (n_words - 1)", "10 % (n_words - 3)", "response::DOUBLE / 10", "regexp_extract(response, 'Score: ([0-9]+)', 1)::INTEGER",
 ]  # fmt: skip
 
 

@@ -21,7 +21,7 @@ _NO_VALUE = -1e300
 
 
 def connect() -> duckdb.DuckDBPyConnection:
-    """A DuckDB of its own with the macros and an empty table `examples`; nothing outside it can be reached."""
+    """A DuckDB of its own with the macros and a table `examples` of two rows; nothing outside it can be reached."""
     import duckdb
 
     settings: dict[str, str | bool | int | float | list[str]] = {
@@ -38,7 +38,7 @@ def connect() -> duckdb.DuckDBPyConnection:
         connection.execute(f"CREATE MACRO {name}({macro.parameters}) AS {macro.sql}")
     columns = ", ".join(f"{column.sql} AS {name}" for name, column in COLUMNS.items())
     connection.execute(
-        f"CREATE TABLE examples AS SELECT {columns} FROM (SELECT ''::VARCHAR AS prompt, ''::VARCHAR AS response) LIMIT 0"
+        f"CREATE TABLE examples AS SELECT {columns} FROM (VALUES ('1', '1'), (NULL, 'One, two. Three')) AS _(prompt, response)"
     )
     connection.execute("SET lock_configuration = true")
     return connection

@@ -86,7 +86,7 @@ def refusal(connection: duckdb.DuckDBPyConnection, sql: str) -> str | None:
     """Why this expression may not be run, or None.
 
     Args:
-        connection: DuckDB with the macros made and a table `examples` of the columns.
+        connection: what `engine.connect` gives: the macros, and the table `examples` of two small examples.
         sql: the expression.
     """
     import duckdb
@@ -95,7 +95,7 @@ def refusal(connection: duckdb.DuckDBPyConnection, sql: str) -> str | None:
         return f"the expression has {len(sql):,} characters; at most {LONGEST:,} are read"
     try:
         problem = next(_problems(parse(connection, sql)), None) or next(_versioned(sql), None)
-        return problem or _type_problem(connection, sql)
+        return problem or _type_problem(connection, sql) or _run_problem(connection, sql)
     except (NotAnExpression, duckdb.Error) as error:
         return str(error).strip().splitlines()[0]
     except (ValueError, RecursionError):
@@ -206,3 +206,23 @@ def _type_problem(connection: duckdb.DuckDBPyConnection, sql: str) -> str | None
     if str(kind).split("(")[0] in _NUMERIC:
         return None
     return f"its value is of type {str(kind).strip(chr(34))}, not a number"
+
+
+def _run_problem(connection: duckdb.DuckDBPyConnection, sql: str) -> str | None:
+    """Run the expression: what is wrong with it whatever the example (a bad pattern), some releases find only then.
+
+    Errors that an example can cause (a text that is no number, a division by a count of 0) are not held against it.
+    """
+    import duckdb
+
+    problem = None
+    for row in range(2):
+        try:
+            connection.execute(f"SELECT (\n{sql}\n) FROM (SELECT * FROM examples WHERE rowid = {row})").fetchall()
+        except duckdb.InvalidInputException as error:
+            problem = str(error).strip().splitlines()[0]
+        except duckdb.Error:
+            return None
+        else:
+            return None
+    return problem
