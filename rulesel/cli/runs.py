@@ -132,11 +132,11 @@ def retry_failed(
     """Ask again for the ratings and grades that failed, and go on with the last run."""
     from rulesel.cli._terminal import watching
     from rulesel.pipeline import Outcome
-    from rulesel.pipeline.retrying import forget_failures, go_on
+    from rulesel.pipeline.retrying import find_failures, go_on
 
-    found = forget_failures(store, kind or [])
+    found = find_failures(store, kind or [], forget=forget)
     kinds = ", ".join(f"{name} {n:,}" for name, n in found.ratings.items()) or "none"
-    typer.echo(f"forgotten: ratings: {kinds}; grades: {found.grades:,}", err=json)
+    typer.echo(f"{'forgotten' if forget else 'failed'}: ratings: {kinds}; grades: {found.grades:,}", err=json)
     if forget or not found.total:
         return
     with watching() as watcher:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +21,7 @@ from rulesel.pipeline.reading import open_source
 from rulesel.pipeline.sampling import RatedSample, sampled
 from rulesel.pipeline.watch import Progress, Watcher
 from rulesel.receipt import Rated, Scored
-from rulesel.records import RuleSet, Selection
+from rulesel.records import RuleSet, Selection, Status
 from rulesel.rules.choice import RuleChoice
 from rulesel.store import CorpusRecord, Store
 
@@ -84,8 +84,13 @@ class Scores:
         return f"{n - unscored:,} of {n:,} examples scored on {len(self.choice.indices)} rules"
 
 
-def run(config: RunConfig, watcher: Watcher | None = None) -> Outcome:
+def run(config: RunConfig, watcher: Watcher | None = None, *, again: Collection[Status] = ()) -> Outcome:
     """The whole chain; run again after any interruption, it goes on where it was.
+
+    Args:
+        config: everything a run is asked to do.
+        watcher: receives lines and progress.
+        again: kinds of failure that are asked for once more; each keeps its failure until there is an answer.
 
     Raises:
         RuleselError: with the exit code the command line gives; nothing already rated is lost.
@@ -94,19 +99,19 @@ def run(config: RunConfig, watcher: Watcher | None = None) -> Outcome:
     source = open_source(config.corpus)
     path = None if config.corpus.path == "-" else Path(config.corpus.path)
     check_output(Path(config.out), source.format, config.as_, shape=source.shape, corpus=path)
-    with _scores(config, source, watcher) as (store, chain, scores):
+    with _scores(config, source, watcher, again) as (store, chain, scores):
         selection = picked(store, config.select, config.seed, scores.corpus, scores.scored, watcher)
         return _write(store, config, chain, scores, selection)
 
 
-def score(config: ScoreConfig, watcher: Watcher | None = None) -> Scores:
-    """The chain without a selection: the scores are left in the store as the column `score`.
+def score(config: ScoreConfig, watcher: Watcher | None = None, *, again: Collection[Status] = ()) -> Scores:
+    """The chain without a selection: the scores are left in the store as the column `score`; arguments as for `run`.
 
     Raises:
         RuleselError: as `run` does.
     """
     watcher = watcher or Watcher()
-    with _scores(config, open_source(config.corpus), watcher) as (_, _, scores):
+    with _scores(config, open_source(config.corpus), watcher, again) as (_, _, scores):
         return scores
 
 
@@ -122,8 +127,10 @@ def rate_sample(config: ScoreConfig, watcher: Watcher | None = None) -> RatedSam
 
 
 @contextmanager
-def _scores(config: ScoreConfig, source: Corpus, watcher: Watcher) -> Iterator[tuple[Store, Chain, Scores]]:
-    with sampled(config, source, watcher) as (store, chain, rated):
+def _scores(
+    config: ScoreConfig, source: Corpus, watcher: Watcher, again: Collection[Status]
+) -> Iterator[tuple[Store, Chain, Scores]]:
+    with sampled(config, source, watcher, again=again) as (store, chain, rated):
         choice = chain.choose(rated.rule_set, rated.sample)
         found = chain.score(rated.rule_set, rated.sample, choice)
         yield store, chain, Scores(rated.rule_set, rated.corpus, rated.sample, choice, found)

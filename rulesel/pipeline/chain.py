@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -32,7 +32,7 @@ from rulesel.receipt import (
     sample_of,
     scored,
 )
-from rulesel.records import Flag, Int64, Rule, RuleSet
+from rulesel.records import Flag, Int64, Rule, RuleSet, Status
 from rulesel.rules.choice import RuleChoice
 from rulesel.rules.measured import without_sql
 from rulesel.rules.packs import load_rules, nearest_pack
@@ -61,16 +61,24 @@ def named_rules(config: ScoreConfig, watcher: Watcher) -> RuleSet | None:
 class Chain:
     """One attempt at a run on an open store."""
 
-    def __init__(self, store: Store, config: ScoreConfig, corpus: CorpusRecord, watcher: Watcher) -> None:
-        self.store, self.config, self.corpus, self.watcher = store, config, corpus, watcher
+    def __init__(
+        self,
+        store: Store,
+        config: ScoreConfig,
+        corpus: CorpusRecord,
+        watcher: Watcher,
+        again: Collection[Status] = (),
+    ) -> None:
+        """Cells that failed in one of the ways `again` are asked for once more."""
+        self.store, self.config, self.corpus, self.watcher, self.again = store, config, corpus, watcher, again
         self.identity = config.identity(corpus.sha256)
         sample, corpus_rater = config.sample_rater, config.rater
         if sample.id == corpus_rater.id:
             corpus_rater = sample  # one engine
         self._raters: dict[str, Rater] = {"sample": sample, "corpus": corpus_rater}
         self._cluster: Cluster | None = None
-        if config.rules.retest and (again := sample.reworded()) is not None:
-            self._raters["retest"] = again
+        if config.rules.retest and (reworded := sample.reworded()) is not None:
+            self._raters["retest"] = reworded
         self._proposals: dict[str, str] = {}
 
     @contextmanager
@@ -140,6 +148,7 @@ class Chain:
                 lender=self._lender,
                 watcher=self.watcher,
                 max_failed=self.config.max_failed,
+                again=self.again,
             )
         elif self.config.rules.anchor == "overall" and not self.config.sample_rater.exact:
             self.watcher.say(
@@ -240,10 +249,18 @@ class Chain:
         rater = self._raters[who or stage]
         asked = (self.store, rater, judge, rules, contents, stage)
         if config.engine == "ray" and who is None and not isinstance(rater, Chat):
-            number = rate_on(self._on_ray(), *asked, watcher=self.watcher, max_failed=config.max_failed)
+            number = rate_on(
+                self._on_ray(), *asked, watcher=self.watcher, max_failed=config.max_failed, again=self.again
+            )
         else:
-            verb = "compute" if who == "measured" else "rate"
-            number = rate(*asked, lender=self._lender, watcher=self.watcher, max_failed=config.max_failed, verb=verb)
+            number = rate(
+                *asked,
+                lender=self._lender,
+                watcher=self.watcher,
+                max_failed=config.max_failed,
+                verb="compute" if who == "measured" else "rate",
+                again=self.again,
+            )
         check_failures(self.store, contents, self.store.rules.numbers(rules), number, config.max_failed, stage)
         return number
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -30,11 +30,13 @@ def grade(
     lender: Lender,
     watcher: Watcher,
     max_failed: float,
+    again: Collection[Status] = (),
 ) -> Mapping[str, Any]:
     """Have a judge grade the contents it has not graded yet; returns what else it has to say.
 
     Grades of a judge that compares mean something among the examples compared and nowhere else: they are kept all at
-    once, and another set of examples is another column of the same name.
+    once, and another set of examples is another column of the same name. Examples whose grade failed in one of the ways
+    `again` are graded once more; each keeps its failure until there is an answer.
 
     Raises:
         TooManyFailures: the first rows show that more than `max_failed` of the grades fail.
@@ -42,9 +44,12 @@ def grade(
     """
     contents = np.unique(contents)
     identity = identity_of(store, judge, contents)
-    missing = ungraded(store, judge, contents)
+    missing = ungraded(store, judge, contents, again)
     done = len(contents) - len(missing)
-    tally = Tally(max_failed, f"rubric {judge.column}")
+    graded = store.columns.read_identity(judge.column, identity, np.setdiff1d(contents, missing))
+    failed = int(np.isnan(graded).sum())
+    before = {Status.ok: len(graded) - failed, Status.parse: failed}
+    tally = Tally(max_failed, f"rubric {judge.column}", before, len(missing))
     whole = isinstance(judge, Pairwise)
 
     def progress(answers: int) -> Progress:
@@ -74,9 +79,10 @@ def grade(
     return report
 
 
-def ungraded(store: Store, judge: Judge, contents: Int64) -> Int64:
-    """Those of the contents (ascending, distinct) that the judge has still to see."""
-    missing = store.columns.missing(identity_of(store, judge, contents), judge.column, contents)
+def ungraded(store: Store, judge: Judge, contents: Int64, again: Collection[Status] = ()) -> Int64:
+    """Those of the contents (ascending, distinct) that the judge has still to see, or to see again."""
+    kinds = [status.name for status in again]
+    missing = store.columns.missing(identity_of(store, judge, contents), judge.column, contents, again=kinds)
     return contents if isinstance(judge, Pairwise) and len(missing) else missing
 
 

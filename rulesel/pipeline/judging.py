@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -63,8 +63,13 @@ class Judged:
         )
 
 
-def judge(config: JudgeConfig, watcher: Watcher | None = None) -> Judged:
+def judge(config: JudgeConfig, watcher: Watcher | None = None, *, again: Collection[Status] = ()) -> Judged:
     """Have a model grade a corpus, or a sample of it; run again after an interruption, it goes on where it was.
+
+    Args:
+        config: the judge, the corpus and the budget.
+        watcher: receives lines and progress.
+        again: kinds of failure that are asked for once more.
 
     Raises:
         RuleselError: with the exit code the command line gives; no grade is lost.
@@ -76,7 +81,7 @@ def judge(config: JudgeConfig, watcher: Watcher | None = None) -> Judged:
         contents = contents_of(store, corpus, config.sample, config.seed)
         check_prices(config, [config.judge])
         if not config.yes and not is_free(config.judge):
-            approve(Plan([_quote(store, config, opinion, contents)]), watcher)
+            approve(Plan([_quote(store, config, opinion, contents, again)]), watcher)
         run = digest(["judge/1", corpus.sha256, opinion.id, config.sample, config.seed])
         with attempt(store, config, run, watcher) as lender:
             report = grade(
@@ -88,6 +93,7 @@ def judge(config: JudgeConfig, watcher: Watcher | None = None) -> Judged:
                 lender=lender,
                 watcher=watcher,
                 max_failed=config.max_failed,
+                again=again,
             )
             return _judged(store, config, opinion, contents, report)
 
@@ -116,8 +122,8 @@ def _corpus(store: Store, config: JudgeConfig, source: Corpus | None, watcher: W
     return read_corpus(store, config.corpus, source, watcher)
 
 
-def _quote(store: Store, config: JudgeConfig, judge: Judge, contents: Int64) -> StageQuote:
-    left = ungraded(store, judge, contents)
+def _quote(store: Store, config: JudgeConfig, judge: Judge, contents: Int64, again: Collection[Status]) -> StageQuote:
+    left = ungraded(store, judge, contents, again)
     probe = left[:: max(1, len(left) // PROBE)][:PROBE]
     requests: list[list[ChatRequest]] = []
     calls = len(left)

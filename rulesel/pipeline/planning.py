@@ -194,7 +194,7 @@ def _of_sample(chain: Chain, rule_set: RuleSet, sample: Int64, *, known: bool) -
         return []
     quotes = [_ratings(chain, "sample", rater, rule_set.rules, sample, known=known)]
     if (judge := config.anchor_judge) is not None:
-        left = ungraded(store, judge, sample)
+        left = ungraded(store, judge, sample, chain.again)
         requests = [[*judge.requests(batch, store.secret)] for _, batch in store.corpora.batches(_probe(sample), 1)]
         quotes.append(
             quote_requests(store, config, "grade sample", judge.model, requests, len(left), len(sample) - len(left))
@@ -234,7 +234,8 @@ def _ratings(
     calls = len(contents) * len(rules)
     if known and len(contents):
         number = store.rules.rater(rater.id, rater.model, rater.model_dump(mode="json"), rater.provenance())
-        calls = sum(cells.n for cells in store.ratings.missing(contents, store.rules.numbers(rules), number))
+        cells = store.ratings.missing(contents, store.rules.numbers(rules), number, again=chain.again)
+        calls = sum(block.n for block in cells)
     requests = [
         [*rater.requests(batch, rules, store.secret)] for _, batch in store.corpora.batches(_probe(contents), 1)
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 
@@ -40,8 +40,11 @@ def rate(
     watcher: Watcher,
     max_failed: float,
     verb: str = "rate",
+    again: Collection[Status] = (),
 ) -> int:
     """Rate what is missing among contents × rules; returns the rater's number in the store.
+
+    Cells that failed in one of the ways `again` are rated once more; each keeps its failure until there is an answer.
 
     Raises:
         TooManyFailures: early, when the first rows show that more than `max_failed` of the cells fail.
@@ -50,10 +53,10 @@ def rate(
     numbers = store.rules.numbers(rules)
     by_number = dict(zip(numbers, rules, strict=True))
     number = store.rules.rater(rater.id, judge, rater.model_dump(mode="json"), rater.provenance())
-    missing = store.ratings.missing(contents, numbers, number) if numbers else []
+    missing = store.ratings.missing(contents, numbers, number, again=again) if numbers else []
     total = len(np.unique(contents)) * len(numbers)
     done = total - sum(cells.n for cells in missing)
-    tally = Tally(max_failed, stage)
+    tally = Tally(max_failed, stage, settled(store, contents, numbers, number, again), total - done)
 
     def progress(answers: int) -> Progress:
         reused = lender.ledger.spent.reused
@@ -68,7 +71,7 @@ def rate(
     parts = _parts(store, rater, blocks(missing), by_number, waiting)
     for ratings in _rated(rater, parts, lender.lent(stage, answered=pulse.answered)):
         part, columns = waiting.popleft()
-        store.ratings.add(part, columns, number, stage, ratings)
+        store.ratings.add(part, columns, number, stage, ratings, replace=bool(again))
         lender.kept(stage)
         done += ratings.values.size
         tally.add(ratings.status)
@@ -93,12 +96,33 @@ def check_failures(
         )
 
 
+def settled(
+    store: Store, contents: Int64, numbers: Sequence[int], rater: int, again: Collection[Status] = ()
+) -> dict[Status, int]:
+    """Ratings by status among contents × rules, less those that will be asked for again."""
+    if not numbers:
+        return {}
+    found = store.ratings.by_status(np.unique(contents), numbers, rater)
+    return {status: n for status, n in found.items() if status not in again}
+
+
 class Tally:
     """Failures so far, and whether they are already too many."""
 
-    def __init__(self, max_failed: float, stage: str) -> None:
+    def __init__(self, max_failed: float, stage: str, before: Mapping[Status, int], missing: int) -> None:
+        """Count what this attempt adds to what is there.
+
+        Args:
+            max_failed: the largest share of all cells that may fail.
+            stage: what is rated, for messages.
+            before: ratings there already, by status.
+            missing: cells this attempt is to rate.
+        """
         self._max_failed = max_failed
         self._stage = stage
+        self._missing = missing
+        self._rated = sum(before.values()) - before.get(Status.not_applicable, 0)
+        self._failed = self._rated - before.get(Status.ok, 0)
         self._counts = np.zeros(len(Status), dtype=np.int64)
         self._rows = 0
 
@@ -116,10 +140,16 @@ class Tally:
         }
 
     def alarm(self) -> None:
-        """Raise TooManyFailures once the rate of failure is surely above what is allowed (lower Wilson bound, 95 %)."""
+        """Raise TooManyFailures once too many of all cells are surely going to fail.
+
+        The missing cells are taken to fail as often as those of this attempt do at least (lower Wilson bound, 95 %).
+        """
         n = int(self._counts.sum() - self._counts[Status.not_applicable])
         failed = n - int(self._counts[Status.ok])
-        if self._rows < ALARM_ROWS or n == 0 or wilson_lower(failed, n) <= self._max_failed:
+        if self._rows < ALARM_ROWS or n == 0:
+            return
+        share = (self._failed + wilson_lower(failed, n) * self._missing) / (self._rated + self._missing)
+        if share <= self._max_failed:
             return
         kinds = ", ".join(f"{name} {count:,}" for name, count in self.by_kind().items())
         raise TooManyFailures(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from rulesel.pipeline.planning import approve, plan_chain
 from rulesel.pipeline.reading import read_corpus
 from rulesel.pipeline.watch import Watcher
 from rulesel.receipt import Rated
-from rulesel.records import RuleSet
+from rulesel.records import RuleSet, Status
 from rulesel.store import CorpusRecord, Store
 
 
@@ -44,7 +44,7 @@ class RatedSample:
 
 @contextmanager
 def sampled(
-    config: ScoreConfig, source: Corpus, watcher: Watcher, *, only: bool = False
+    config: ScoreConfig, source: Corpus, watcher: Watcher, *, only: bool = False, again: Collection[Status] = ()
 ) -> Iterator[tuple[Store, Chain, RatedSample]]:
     """Open the store, read the corpus, ask for consent, and have a sample rated; what follows happens inside.
 
@@ -53,6 +53,7 @@ def sampled(
         source: the corpus, opened.
         watcher: told, and asked for consent where somebody may send a bill.
         only: nothing but the sample will be rated: consent is asked for that alone.
+        again: kinds of failure that are asked for once more.
 
     Raises:
         RuleselError: as `run` does.
@@ -60,7 +61,7 @@ def sampled(
     named = named_rules(config, watcher)
     with Store(config.store_path) as store:
         corpus = read_corpus(store, config.corpus, source, watcher)
-        chain = Chain(store, config, corpus, watcher)
+        chain = Chain(store, config, corpus, watcher, again)
         check_prices(config, chain.models)
         if not config.yes and not chain.free():
             bill = plan_chain(chain, named)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +14,10 @@ from rulesel.engines import SHARD, Job, make_job, open_job
 from rulesel.engines.parts import Part, read_part
 from rulesel.engines.ray import Cluster
 from rulesel.errors import UsageError
-from rulesel.pipeline.rating import READ, Tally
+from rulesel.pipeline.rating import READ, Tally, settled
 from rulesel.pipeline.watch import Progress, Watcher
 from rulesel.raters import Rater
-from rulesel.records import Batch, Int64, Ratings, Rule
+from rulesel.records import Batch, Int64, Ratings, Rule, Status
 from rulesel.store import Cells, Store
 
 ROUNDS = 4
@@ -72,6 +72,7 @@ def make_jobs(
     *,
     root: Path,
     workers: int,
+    again: Collection[Status] = (),
 ) -> list[Job]:
     """Write what is missing among contents × rules as shards; as a rule one job, more where rules came later.
 
@@ -83,6 +84,7 @@ def make_jobs(
         contents: rows, in any order.
         root: folder the jobs go to.
         workers: how many will share the work; shards are small enough for each to have `ROUNDS`.
+        again: cells that failed in one of these ways count as missing, too.
     """
     numbers = store.rules.numbers(rules)
     by_number = dict(zip(numbers, rules, strict=True))
@@ -90,7 +92,7 @@ def make_jobs(
     for left in root.glob(".building-*"):  # of a process that was killed: one at a time gets here
         shutil.rmtree(left)
     jobs = []
-    for cells in store.ratings.missing(contents, numbers, number) if numbers else []:
+    for cells in store.ratings.missing(contents, numbers, number, again=again) if numbers else []:
         size = min(SHARD, max(rater.chunk, math.ceil(len(cells.contents) / (ROUNDS * workers))))
         wanted = [by_number[rule] for rule in cells.rules]
         jobs.append(make_job(root, judge, rater, wanted, store.secret, _feed(store, cells), size=size))
@@ -119,8 +121,12 @@ def merge(store: Store, folder: Path | None = None, watcher: Watcher | None = No
     return found
 
 
-def merge_part(store: Store, job: Job, shard: int, found: Merged, stage: str = "corpus") -> Part:
+def merge_part(
+    store: Store, job: Job, shard: int, found: Merged, stage: str = "corpus", again: Collection[Status] = ()
+) -> Part:
     """Take one part into the store and count in `found`; returns the part.
+
+    Its ratings take the place of failures of the kinds `again`.
 
     Raises:
         UsageError: the part does not belong to the job.
@@ -135,11 +141,12 @@ def merge_part(store: Store, job: Job, shard: int, found: Merged, stage: str = "
     contents = _contents(store, part.examples)
     there = contents >= 0
     new = 0
-    for cells in store.ratings.missing(contents[there], rules, rater):
+    for cells in store.ratings.missing(contents[there], rules, rater, again=again):
         order = np.argsort(contents, kind="stable")
         rows = order[np.searchsorted(contents, cells.contents, sorter=order)]
         columns = np.array([rules.index(rule) for rule in cells.rules], dtype=np.int64)
-        store.ratings.add(cells.contents, cells.rules, rater, stage, _some(part.ratings, rows, columns))
+        some = _some(part.ratings, rows, columns)
+        store.ratings.add(cells.contents, cells.rules, rater, stage, some, replace=bool(again))
         new += cells.n
     found.new += new
     found.known += int(there.sum()) * len(rules) - new
@@ -158,10 +165,12 @@ def rate_on(
     *,
     watcher: Watcher,
     max_failed: float,
+    again: Collection[Status] = (),
 ) -> int:
     """Rate what is missing on a Ray cluster, each part merged as it comes; returns the rater's number in the store.
 
-    Parts that an interrupted attempt left are merged first, so that no finished shard is rated again.
+    Parts that an interrupted attempt left are merged first, so that no finished shard is rated again; `again` as for
+    `rating.rate`.
 
     Raises:
         TooManyFailures: early, as when rating in this process.
@@ -174,25 +183,26 @@ def rate_on(
             for shard in _there(left):
                 merge_part(store, left, shard, Merged(), stage)
             shutil.rmtree(left.folder)
-    jobs = make_jobs(store, rater, judge, rules, contents, root=root, workers=cluster.actors)
-    told = _told(store, jobs, len(np.unique(contents)) * len(rules), stage, max_failed, watcher)
+    jobs = make_jobs(store, rater, judge, rules, contents, root=root, workers=cluster.actors, again=again)
+    number = store.rules.rater_number(rater.id)
+    total, missing = len(np.unique(contents)) * len(rules), sum(job.examples * len(job.rules) for job in jobs)
+    tally = Tally(max_failed, stage, settled(store, contents, store.rules.numbers(rules), number, again), missing)
+    take = _taking(store, tally, total - missing, total, stage, watcher, again)
     for job in jobs:
-        cluster.rate_shards(job, job.missing(), progress=told(job), tick=watcher.check)
+        cluster.rate_shards(job, job.missing(), progress=take(job), tick=watcher.check)
         shutil.rmtree(job.folder)
-    return store.rules.rater_number(rater.id)
+    return number
 
 
-def _told(
-    store: Store, jobs: Sequence[Job], total: int, stage: str, max_failed: float, watcher: Watcher
+def _taking(
+    store: Store, tally: Tally, done: int, total: int, stage: str, watcher: Watcher, again: Collection[Status]
 ) -> Callable[[Job], Callable[[int, int], None]]:
-    """What is done with each finished shard: merged, counted, told."""
-    done = total - sum(job.examples * len(job.rules) for job in jobs)
-    tally = Tally(max_failed, stage)
+    """What is done with each finished shard: merged, counted, reported."""
 
     def of(job: Job) -> Callable[[int, int], None]:
         def finished(shard: int, _count: int) -> None:
             nonlocal done
-            part = merge_part(store, job, shard, Merged(), stage)
+            part = merge_part(store, job, shard, Merged(), stage, again)
             done += part.ratings.status.size
             tally.add(part.ratings.status)
             watcher.progress(Progress(f"rate {stage}", done, total, "ratings", tally.by_kind()))

@@ -107,7 +107,7 @@ def _prepare(config: ScoreConfig, note: Path, workers: int, watcher: Watcher) ->
 def _rate(config: ScoreConfig, jobs: list[Job], rater: Rater, share: tuple[int, int], watcher: Watcher) -> Share:
     left = [(job, job.missing(share)) for job in jobs]
     total = sum(job.examples_in(shard) * len(job.rules) for job, shards in left for shard in shards)
-    tally, done = Tally(config.max_failed, "corpus"), 0
+    tally, done = Tally(config.max_failed, "corpus", {}, total), 0
 
     def tell(_shard: int, ratings: Ratings) -> None:
         nonlocal done

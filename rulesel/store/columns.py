@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -56,12 +56,17 @@ class Columns:
                 number, contents, values, [(reasons or {}).get(i) for i in range(len(contents))] if reasons else None
             )
 
-    def missing(self, identity: str, name: str, contents: Int64) -> Int64:
-        """Those of the contents (ascending, distinct) that the column has no entry for, failed ones not among them."""
+    def missing(self, identity: str, name: str, contents: Int64, *, again: Collection[str] = ()) -> Int64:
+        """Those of the contents (ascending, distinct) that the column has no entry for.
+
+        An entry that failed is one, unless its reason begins with a kind in `again`.
+        """
         table = self._db.arrow(
-            'SELECT v.content FROM column_values v JOIN columns k USING ("column") WHERE k.id = ? AND k.name = ?',
+            'SELECT v.content FROM column_values v JOIN columns k USING ("column") WHERE k.id = ? AND k.name = ? '
+            "AND (v.value IS NOT NULL OR v.reason IS NULL OR NOT list_contains(?, split_part(v.reason, ':', 1)))",
             identity,
             name,
+            list(again),
         )
         return np.setdiff1d(contents, table.column(0).to_numpy())
 
@@ -76,11 +81,16 @@ class Columns:
         provenance: dict[str, Any],
         reasons: Sequence[str | None],
     ) -> None:
-        """Append entries to a column, made if need be; arguments as for `add`, a reason or None for each entry."""
+        """Entries of a column, made if need be, in place of those the contents have.
+
+        Arguments as for `add`, with a reason or None for each entry.
+        """
         with self._db.transaction():
             number = self._number(name, identity)
             if number is None:
                 number = self._new(name, identity, direction, provenance)
+            else:
+                self._clear(number, contents)
             self._append(number, contents, values, list(reasons))
 
     def read_identity(self, name: str, identity: str, contents: Int64) -> Float64:
@@ -114,6 +124,15 @@ class Columns:
         )
         return number
 
+    def _clear(self, number: int, contents: Int64) -> None:
+        self._db.con.register("scope", pa.table({"content": contents}))
+        try:
+            self._db.con.execute(
+                'DELETE FROM column_values WHERE "column" = ? AND content IN (SELECT content FROM scope)', [number]
+            )
+        finally:
+            self._db.con.unregister("scope")
+
     def _append(self, number: int, contents: Int64, values: Float64, reasons: list[str | None] | None) -> None:
         self._db.insert(
             "column_values",
@@ -144,6 +163,15 @@ class Columns:
                 "SELECT split_part(reason, ':', 1), count(*) FROM column_values WHERE \"column\" = ? AND value IS NULL "
                 "AND reason IS NOT NULL GROUP BY ALL ORDER BY ALL",
                 self._number(name, identity),
+            )
+        )
+
+    def failed(self, kinds: Sequence[str]) -> int:
+        """How many entries of all columns are missing for a reason that begins with one of the kinds."""
+        return int(
+            self._db.one(
+                "SELECT count(*) FROM column_values WHERE value IS NULL AND list_contains(?, split_part(reason, ':', 1))",
+                list(kinds),
             )
         )
 

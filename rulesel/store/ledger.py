@@ -130,15 +130,6 @@ class Ledger:
             self._con.execute("DELETE FROM calls WHERE settled <= ?", [self._drained])
             self._commit()
 
-    def forget_replies(self, stage: str | None = None) -> None:
-        """Delete kept replies, of one stage or of all, so that what failed on them can be asked again."""
-        with self._lock:
-            if stage is None:
-                self._con.execute("DELETE FROM replies")
-            else:
-                self._con.execute("DELETE FROM replies WHERE stage = ?", [stage])
-            self._commit()
-
     def close(self) -> None:
         """Commit and let go of the file; harmless when called twice."""
         with self._lock:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,24 +39,34 @@ class RatingTable:
     def __init__(self, db: Database) -> None:
         self._db = db
 
-    def missing(self, contents: Int64, rules: Sequence[int], rater: int) -> list[Cells]:
-        """Cells nobody has rated, as blocks; contents ascending within each.
+    def missing(
+        self, contents: Int64, rules: Sequence[int], rater: int, *, again: Collection[Status] = ()
+    ) -> list[Cells]:
+        """Cells without a rating, as blocks; contents ascending within each.
 
         Counting a content's ratings settles nearly all of them; only the partly rated are looked at cell by cell.
+
+        Args:
+            contents: rows, in any order.
+            rules: columns.
+            rater: number of the rater.
+            again: cells that failed in one of these ways count as missing, too.
         """
         contents = np.unique(contents)
         count = np.zeros(len(contents), dtype=np.int64)
-        for found in self._stream(contents, rules, rater, "content, count(*)::INTEGER AS n", "GROUP BY content"):
+        settled = f"status NOT IN ({_numbers([int(status) for status in again])})" if again else "true"
+        columns = f"content, (count(*) FILTER ({settled}))::INTEGER AS n"
+        for found in self._stream(contents, rules, rater, columns, "GROUP BY content"):
             at, here = _positions(contents, found.column(0).to_numpy())
             count[at] = found.column(1).to_numpy()[here]
         blocks = [Cells(contents[count == 0], tuple(rules))] if (count == 0).any() else []
         partial = contents[(count > 0) & (count < len(rules))]
-        return blocks + self._partly(partial, rules, rater)
+        return blocks + self._partly(partial, rules, rater, again)
 
-    def _partly(self, contents: Int64, rules: Sequence[int], rater: int) -> list[Cells]:
+    def _partly(self, contents: Int64, rules: Sequence[int], rater: int, again: Collection[Status]) -> list[Cells]:
         if not len(contents):
             return []
-        lacking = self.matrix(contents, rules, rater)[1] == UNRATED
+        lacking = np.isin(self.matrix(contents, rules, rater)[1], [UNRATED, *again])
         packed = np.packbits(lacking, axis=1)
         keys = packed.view(f"V{packed.shape[1]}").reshape(-1) if packed.shape[1] > 8 else _as_words(packed)
         _, first, which = np.unique(keys, return_index=True, return_inverse=True)
@@ -65,15 +75,25 @@ class RatingTable:
             for i, row in enumerate(first.tolist())
         ]
 
-    def add(self, contents: Int64, rules: Sequence[int], rater: int, stage: str, ratings: Ratings) -> None:
-        """Append the ratings of a block, in one transaction.
+    def add(
+        self,
+        contents: Int64,
+        rules: Sequence[int],
+        rater: int,
+        stage: str,
+        ratings: Ratings,
+        *,
+        replace: bool = False,
+    ) -> None:
+        """Add the ratings of a block, in one transaction.
 
         Args:
             contents: (n,), the rows of `ratings`.
             rules: (R,), its columns.
-            rater: who rated.
+            rater: number of the rater.
             stage: one of `schema.STAGES`.
             ratings: (n, R).
+            replace: in place of what the block's cells hold; otherwise they must hold nothing.
         """
         n, width = ratings.values.shape
         failed = ratings.status.ravel() != Status.ok
@@ -89,6 +109,8 @@ class RatingTable:
             columns["mass"] = pa.array(ratings.mass.ravel(), from_pandas=True)
         constant = {"rater": int(rater), "stage": STAGES.index(stage), "flags": 0}
         with self._db.transaction():
+            if replace:
+                self._clear(contents, rules, rater)
             self._db.insert("ratings", pa.table(columns), constant)
             if ratings.reasons:
                 cells = list(ratings.reasons)
@@ -103,6 +125,18 @@ class RatingTable:
                         }
                     ),
                 )
+
+    def _clear(self, contents: Int64, rules: Sequence[int], rater: int) -> None:
+        self._db.con.register("scope", pa.table({"content": contents}))
+        try:
+            for table in ("ratings", "rating_reasons"):
+                self._db.con.execute(
+                    f"DELETE FROM {table} WHERE rater = ? AND rule IN ({_numbers(rules)}) "
+                    "AND content IN (SELECT content FROM scope)",
+                    [rater],
+                )
+        finally:
+            self._db.con.unregister("scope")
 
     def matrix(self, contents: Int64, rules: Sequence[int], rater: int) -> tuple[Float32, UInt8]:
         """Values and statuses of the given contents (in any order, repeats allowed) under the given rules.
@@ -130,6 +164,27 @@ class RatingTable:
             f"SELECT status, count(*) FROM ratings WHERE rater = ? AND rule IN ({_numbers(rules)}) AND status <> 0 "
             "GROUP BY status ORDER BY status",
             rater,
+        )
+        return {Status(status).name: int(n) for status, n in rows}
+
+    def by_status(self, contents: Int64, rules: Sequence[int], rater: int) -> dict[Status, int]:
+        """How many of the cells contents (distinct) × rules have each status; cells without a rating are not counted."""
+        self._db.con.register("scope", pa.table({"content": contents}))
+        try:
+            rows = self._db.rows(
+                f"SELECT status, count(*) FROM ratings WHERE rater = ? AND rule IN ({_numbers(rules)}) "
+                "AND content IN (SELECT content FROM scope) GROUP BY status",
+                rater,
+            )
+        finally:
+            self._db.con.unregister("scope")
+        return {Status(status): int(n) for status, n in rows}
+
+    def failed(self, statuses: Collection[Status]) -> dict[str, int]:
+        """How many cells of all raters failed in each of these ways."""
+        rows = self._db.rows(
+            f"SELECT status, count(*) FROM ratings WHERE status IN ({_numbers([int(s) for s in statuses])}) "
+            "GROUP BY status ORDER BY status"
         )
         return {Status(status).name: int(n) for status, n in rows}
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from rulesel.config import JudgeConfig, check
-from rulesel.errors import BudgetReached, Interrupted, ModelError, TooManyFailures, UsageError
+from rulesel.errors import BudgetReached, Interrupted, ModelError, RuleselError, TooManyFailures, UsageError
 from rulesel.pipeline import Watcher, run, score
 from rulesel.pipeline.authoring import AuthorConfig, author, compare
 from rulesel.pipeline.checking import CanaryConfig, against_gold, canary_shifts, gold_of, suspects
@@ -19,7 +19,7 @@ from rulesel.pipeline.explaining import explain, verify_file
 from rulesel.pipeline.judging import judge
 from rulesel.pipeline.planning import plan
 from rulesel.pipeline.rating import blocks
-from rulesel.pipeline.retrying import forget_failures, go_on
+from rulesel.pipeline.retrying import find_failures, go_on
 from rulesel.pipeline.run_report import report_file
 from rulesel.pipeline.selecting import select
 from rulesel.reporting.run_page import run_page
@@ -187,10 +187,10 @@ def test_failures_are_kept_with_their_words_and_retried_by_kind(serve, model_con
         ("It is 4 out of 5, I think.",)
     ]
     server.set(faults={})
-    retry = forget_failures(tmp_path / "store.duckdb", ["parse"])
+    retry = find_failures(tmp_path / "store.duckdb", ["parse"])
     assert retry.ratings == {"parse": prose}
     again = plan(model_config(server.name, max_failed=0.5, coverage=0.3))
-    assert again.stages[0].quote.calls <= prose
+    assert again.calls == 0  # nothing is forgotten until there is an answer
     go_on(retry, {})
     after = server.stats()["requests"]
     kept = dict(ask(tmp_path, "SELECT status, count(*) FROM ratings_long GROUP BY ALL"))
@@ -204,7 +204,7 @@ def test_scattered_failures_are_asked_for_again_side_by_side(serve, model_config
     planted(250)
     everything = {"rules": {"sample": 250, "keep": 5}, "max_failed": 0.9, "coverage": 0.1}
     run(model_config(serve(faults={"prose": 0.12}, seed=3).name, **everything))
-    failed = forget_failures(tmp_path / "store.duckdb").total
+    failed = find_failures(tmp_path / "store.duckdb", forget=True).total
     assert 100 < failed < 220
     second = serve(latency=0.03)
     run(model_config(second.name, **everything))
@@ -250,8 +250,37 @@ def test_too_many_failures_at_the_end_are_exit_4_and_everything_is_kept(serve, m
         run(model_config(server.name, max_failed=0.12))
     assert len(ask(tmp_path, "FROM ratings")) == 150
     server.set(faults={})
-    go_on(forget_failures(tmp_path / "store.duckdb"), {})
+    go_on(find_failures(tmp_path / "store.duckdb"), {})
     assert (tmp_path / "out.jsonl").exists()
+
+
+@pytest.mark.parametrize("by", ["retry", "forget"])
+def test_a_few_failures_that_fail_again_are_no_alarm(serve, model_config, planted, tmp_path, by):
+    planted(800)
+    server = serve(faults={"prose": 0.03}, seed=5)
+    config = model_config(server.name, coverage=0.5)
+    run(config)
+    failed = find_failures(tmp_path / "store.duckdb", forget=by == "forget")
+    assert failed.total >= 60  # more than the rows after which a rater that mostly fails is stopped
+    server.set(faults={}, always="prose")
+    if by == "retry":
+        go_on(failed, {})
+    assert run(config).receipt["counts"]["selected"] == 10
+    assert find_failures(tmp_path / "store.duckdb").ratings == failed.ratings
+
+
+def test_a_retry_that_finds_no_server_leaves_the_store_as_it_was(serve, model_config, tmp_path):
+    server = serve(faults={"prose": 0.1}, seed=2)
+    config = model_config(server.name, max_failed=0.5, coverage=0.3)
+    first = run(config)
+    before = ask(tmp_path, "SELECT rule_id, row, status, reason, score FROM ratings_long ORDER BY ALL")
+    server.set(key="another key")
+    with pytest.raises(RuleselError):
+        go_on(find_failures(tmp_path / "store.duckdb"), {})
+    assert ask(tmp_path, "SELECT rule_id, row, status, reason, score FROM ratings_long ORDER BY ALL") == before
+    requests = server.stats()["requests"]
+    assert run(config).receipt == first.receipt
+    assert server.stats()["requests"] == requests
 
 
 def test_a_stop_between_two_answers_loses_none_of_them(serve, model_config, planted):
@@ -473,7 +502,7 @@ def test_grades_that_fail_are_missing_with_their_words_and_asked_for_again(serve
         (n, "parse: It is 4 out of 5, I think.")
     ]
     server.set(faults={})
-    (found,) = go_on(forget_failures(tmp_path / "store.duckdb"), {})
+    (found,) = go_on(find_failures(tmp_path / "store.duckdb"), {})
     assert found.graded == 60
     assert server.stats()["requests"] == 60 + n
 

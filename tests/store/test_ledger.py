@@ -148,18 +148,6 @@ def test_a_deleted_file_forgets_replies_and_no_money(tmp_path: Path) -> None:
     ledger.close()
 
 
-def test_replies_can_be_forgotten_so_that_failures_are_asked_again() -> None:
-    ledger = Ledger(None)
-    for stage in ("sample", "corpus"):
-        ledger.stage(stage).reserve(stage, "m", None)
-        ledger.stage(stage).settle(stage, outcome(cost=None))
-    ledger.forget_replies("sample")
-    assert ledger.stage("x").lookup("sample") is None
-    assert ledger.stage("x").lookup("corpus") is not None
-    ledger.forget_replies()
-    assert ledger.stage("x").lookup("corpus") is None
-
-
 def test_an_unknown_price_under_a_cap_is_a_mistake_of_usage() -> None:
     with pytest.raises(UsageError, match="prices:"):
         Ledger(None, max_cost=1).stage("s").reserve("k", "m", None)
