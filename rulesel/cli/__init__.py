@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 
 import typer
 
+from rulesel.cli._output import complain, prepare, show_fault
 from rulesel.errors import RuleselError
 
 app = typer.Typer(
@@ -20,6 +22,29 @@ app = typer.Typer(
 
 def main() -> None:
     """Entry point of the `rulesel` command; turns errors into one line and an exit code."""
+    _add_commands()
+    prepare()
+    try:
+        app(standalone_mode=True)
+    except RuleselError as error:
+        complain(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        complain("interrupted; the same command goes on from here")
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.stderr.close()  # noqa: TID251
+        sys.exit(0)
+    except OSError as error:
+        complain(f"{error.filename}: {error.strerror}." if error.filename and error.strerror else f"{error}.")
+        sys.exit(1)
+    except Exception as error:  # noqa: BLE001 - the last resort
+        show_fault(error)
+        sys.exit(1)
+
+
+@cache
+def _add_commands() -> None:
     from rulesel.cli.catalog import register as add_catalog
     from rulesel.cli.compare import register as add_compare
     from rulesel.cli.judging import register as add_judging
@@ -30,14 +55,3 @@ def main() -> None:
 
     for add in (add_runs, add_rules, add_judging, add_stored, add_catalog, add_reports, add_compare):
         add(app)
-    try:
-        app(standalone_mode=True)
-    except RuleselError as error:
-        sys.stderr.write(f"rulesel: {error}\n")
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.stderr.write("rulesel: interrupted; the same command goes on from here\n")
-        sys.exit(130)
-    except BrokenPipeError:
-        sys.stderr.close()
-        sys.exit(0)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import orjson
-import typer
 
+from rulesel.cli._output import echo
 from rulesel.cli._terminal import excerpt, table, watching
 from rulesel.cli.reports import write_report
 from rulesel.cli.runs import show
@@ -22,7 +22,7 @@ def run_demo(folder: Path) -> None:
     """Run the chain on the bundled corpus and show what came of it."""
     with watching() as watcher:
         found = run(folder, watcher)
-    typer.echo("")
+    echo("")
     show(found.outcome, json=False)
     scores = found.outcome.scored
     order = np.argsort(-scores.scores, kind="stable")
@@ -39,8 +39,8 @@ def run_demo(folder: Path) -> None:
     page = folder / "report.html"
     write_report(page, found.figures)
     out = found.outcome.receipt["output"]["path"]
-    typer.echo(f"\nReport: {page} (scores, baselines, drift, rows to read, and the audit of the rules)")
-    typer.echo(f"Next: rulesel explain 0 --store {folder / 'demo.duckdb'}   ·   rulesel verify {out}.receipt.json")
+    echo(f"\nReport: {page} (scores, baselines, drift, rows to read, and the audit of the rules)")
+    echo(f"Next: rulesel explain 0 --store {folder / 'demo.duckdb'}   ·   rulesel verify {out}.receipt.json")
 
 
 def _flaws(found: Demo) -> None:
@@ -55,7 +55,7 @@ def _flaws(found: Demo) -> None:
     form = [kind for kind in kinds if kind not in CONTENT]
     rows += [("",) * len(columns), row("flaws of form", form), row("flaws of content", [*CONTENT]), row("all", kinds)]
     table(f"\nPlanted flaws among {K} picks of {len(found.flaws)}", columns, rows, right=columns[1:])
-    typer.echo(
+    echo(
         "`signals` measures form with SQL (length, repetition, truncation, refusals, format …). It cannot tell a wrong\n"
         "answer from a right one, and may even prefer it; a judge that reads (--judge MODEL) can."
     )

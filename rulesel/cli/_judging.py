@@ -6,8 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import typer
-
+from rulesel.cli._output import echo
 from rulesel.cli._terminal import excerpt, table
 
 SHOWN = 50
@@ -21,7 +20,7 @@ def show_agreements(found: Sequence[Any]) -> None:
         (one.column, f"{one.agreement.n:,}", *map(_estimate, one.agreement[1:]), f"{one.gold_only:,}") for one in found
     ]
     table("", columns, rows, right=columns[1:])
-    typer.echo("95 % intervals; AUC for labels of two values; kappa, quadratically weighted, for grades on one scale")
+    echo("95 % intervals; AUC for labels of two values; kappa, quadratically weighted, for grades on one scale")
 
 
 def show_shifts(found: Sequence[Any]) -> None:
@@ -36,7 +35,7 @@ def show_shifts(found: Sequence[Any]) -> None:
         "Rise of the rating, from 0 to 1, when a demand for a high one is appended", columns, rows, right=columns[1:4]
     )
     gullible = sum(one.gullible for one in found)
-    typer.echo(f"{gullible} of {len(found)} rules rise by 0.05 or more, and by more than two standard errors")
+    echo(f"{gullible} of {len(found)} rules rise by 0.05 or more, and by more than two standard errors")
 
 
 def show_suspects(found: Sequence[Any]) -> None:
@@ -44,7 +43,7 @@ def show_suspects(found: Sequence[Any]) -> None:
     if found:
         rows = [(one.row, one.example_id[:11], excerpt(one.words, 100)) for one in found[:SHOWN]]
         table("", ("row", "example", "words"), rows, right=("row",))
-    typer.echo(f"{len(found):,} documents speak to the judge or hold control tokens; they are rated all the same")
+    echo(f"{len(found):,} documents speak to the judge or hold control tokens; they are rated all the same")
 
 
 def show_orders(found: Sequence[Any]) -> None:
@@ -62,7 +61,7 @@ def show_orders(found: Sequence[Any]) -> None:
     ]
     table("Ratings document first beside rule first", columns, rows, right=columns[1:4])
     doubtful = sum(one.doubtful for one in found)
-    typer.echo(f"{doubtful} of {len(found)} rules rank the examples otherwise when they come first")
+    echo(f"{doubtful} of {len(found)} rules rank the examples otherwise when they come first")
 
 
 def show_drift(found: Sequence[Any]) -> None:

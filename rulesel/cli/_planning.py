@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import typer
-
+from rulesel.cli._output import echo
 from rulesel.cli._terminal import table
 
 COLUMNS = ("stage", "model", "paid", "requests", "in", "cached", "out", "dollars", "hours")
@@ -14,7 +13,7 @@ COLUMNS = ("stage", "model", "paid", "requests", "in", "cached", "out", "dollars
 def show_plan(found: Any) -> None:  # noqa: ANN401 - pipeline.planning.Plan, imported late
     """The bill by stage, its sum, and the first prompt that would be sent."""
     if not found.stages:
-        typer.echo("No request is sent: everything is rated on this machine, and nobody sends a bill.")
+        echo("No request is sent: everything is rated on this machine, and nobody sends a bill.")
         return
     rows = []
     for stage in found.stages:
@@ -22,17 +21,17 @@ def show_plan(found: Any) -> None:  # noqa: ANN401 - pipeline.planning.Plan, imp
         rows.append((stage.stage, stage.model.rpartition("#")[2], f"{stage.paid:,}", *left))
     table("", COLUMNS, rows, right=COLUMNS[2:])
     dollars = "unknown" if found.dollars is None else _range(found.dollars)
-    typer.echo(f"\nrequests {found.calls:,} · dollars {dollars} · hours {_range(found.hours)}")
-    typer.echo("in, cached, out: tokens, likely; paid: answers the store has already, which cost nothing")
+    echo(f"\nrequests {found.calls:,} · dollars {dollars} · hours {_range(found.hours)}")
+    echo("in, cached, out: tokens, likely; paid: answers the store has already, which cost nothing")
     if found.dollars is None:
-        typer.echo(
+        echo(
             "A price nobody knows is named in the config, for a million tokens: prices: {MODEL: {input: …, output: …}}"
         )
     asked = [stage for stage in found.stages if stage.quote is not None]
     first = next((stage for stage in asked if stage.stage != "write"), asked[0] if asked else None)
     if first is not None:
         note = "" if found.written else "; the rule is a stand-in, for none is written yet"
-        typer.echo(f"\nThe first request of stage {first.stage!r}, word for word{note}:\n\n{first.quote.first}")
+        echo(f"\nThe first request of stage {first.stage!r}, word for word{note}:\n\n{first.quote.first}")
 
 
 def _amounts(quote: Any) -> tuple[str, ...]:  # noqa: ANN401 - llm.quote.Quote, imported late

@@ -1,8 +1,7 @@
-"""What a person sees while a job runs, and what a machine reads."""
+"""What a person sees while a job runs."""
 
 from __future__ import annotations
 
-import json
 import signal
 import sys
 import time
@@ -16,12 +15,13 @@ from rich.table import Table
 from rich.text import Text
 from typing_extensions import override
 
+from rulesel.cli._output import as_json, echo
 from rulesel.pipeline.watch import Progress, Watcher
+from rulesel.visible import visible
 
 EVERY = 10.0
 """Seconds between progress lines where there is no terminal."""
 
-out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 W = TypeVar("W", bound=Watcher)
@@ -38,7 +38,7 @@ class LineWatcher(Watcher):
 
     @override
     def say(self, line: str) -> None:
-        sys.stderr.write(line + "\n")
+        echo(line, err=True)
 
     @override
     def progress(self, progress: Progress) -> None:
@@ -57,8 +57,7 @@ class LineWatcher(Watcher):
             "failed": dict(progress.failed),
             "reused": progress.reused,
         }
-        sys.stderr.write(json.dumps(line | ({} if progress.dollars is None else {"dollars": progress.dollars})) + "\n")
-        sys.stderr.flush()
+        as_json(line | ({} if progress.dollars is None else {"dollars": progress.dollars}), indent=None, err=True)
 
     def rate(self, progress: Progress, now: float) -> float:
         """Units a second in this stage of this attempt."""
@@ -75,7 +74,7 @@ class LiveWatcher(LineWatcher):
 
     @override
     def say(self, line: str) -> None:
-        err.print(Text(line))
+        err.print(Text(visible(line)))
 
     @override
     def progress(self, progress: Progress) -> None:
@@ -98,14 +97,14 @@ class LiveWatcher(LineWatcher):
         if progress.reused:
             parts.append(f"{progress.reused:,} kept from before")
         parts += [f"{name} {n:,}" for name, n in progress.failed.items()]
-        self._status.update(Text(" · ".join(parts)))
+        self._status.update(Text(visible(" · ".join(parts))))
 
     @override
     def confirm(self, question: str) -> bool:
         if not sys.stdin.isatty():
             return False
         self._status.stop()
-        err.print(Text(f"{question} Go on? [y/N] "), end="")
+        err.print(Text(visible(f"{question} Go on? [y/N] ")), end="")
         stop = signal.signal(signal.SIGINT, signal.default_int_handler)  # nothing is under way that could be lost
         try:
             return sys.stdin.readline().strip().lower() in {"y", "yes"}
@@ -139,24 +138,23 @@ def watching() -> Iterator[Watcher]:
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], *, right: Sequence[str] = ()) -> None:
-    """Print a table; every cell is plain text, whatever brackets it holds."""
-    made = Table(title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    """Print a table; title, heads and cells are plain text, whatever brackets they hold."""
+    made = Table(title=_plain(title) if title else None, title_justify="left", box=None, pad_edge=False)
     for column in columns:
-        made.add_column(column, justify="right" if column in right else "left", overflow="fold")
+        made.add_column(_plain(column, "bold"), justify="right" if column in right else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(Text("" if cell is None else str(cell)) for cell in row))
+        made.add_row(*("" if cell is None else _plain(str(cell)) for cell in row))
     Console(highlight=False).print(made)
-
-
-def as_json(value: Any) -> None:  # noqa: ANN401 - any JSON value
-    """Print a JSON value on standard output."""
-    sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, default=str) + "\n")
 
 
 def excerpt(text: str, width: int = 72) -> str:
     """The beginning of a text on one line."""
     line = " ".join(text.split())
     return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def _plain(text: str, style: str = "") -> Text:
+    return Text(visible(text), style)
 
 
 def _duration(seconds: float) -> str:

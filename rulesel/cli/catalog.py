@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rulesel.cli._output import as_json
+
 if TYPE_CHECKING:
     from rulesel.selection import Selector
 
@@ -22,7 +24,7 @@ def catalog(
     json: Annotated[bool, Opt("--json", help="With parameter schemas, for machines.")] = False,
 ) -> None:
     """List selectors, raters, judges and rule packs with their parameters."""
-    from rulesel.cli._terminal import as_json, table
+    from rulesel.cli._terminal import table
     from rulesel.judges import Judge
     from rulesel.judges.rubric import BUILT_IN
     from rulesel.plugins import find, names
@@ -70,7 +72,7 @@ def doctor(
     json: Annotated[bool, Opt("--json", help="JSON for machines.")] = False,
 ) -> None:
     """Say what is installed, what is missing, and the command that brings it."""
-    from rulesel.cli._terminal import as_json, table
+    from rulesel.cli._terminal import table
     from rulesel.pipeline.doctor import examine, examine_model
 
     findings = examine() if judge is None else examine_model(judge, config)

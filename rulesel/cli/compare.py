@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from rulesel.cli._output import as_json, echo
+
 Opt = typer.Option
 SETS = ("A", "B", "random", "longest")
 
@@ -26,7 +28,7 @@ def compare(
     json: Annotated[bool, Opt("--json", help="JSON for machines.")] = False,
 ) -> None:
     """Overlap, swaps, and shifts in length, source and score of two selections, beside random and longest."""
-    from rulesel.cli._terminal import as_json, watching
+    from rulesel.cli._terminal import watching
     from rulesel.pipeline.comparing import compare as side_by_side
     from rulesel.pipeline.comparing import store_of
     from rulesel.store import Store
@@ -43,9 +45,9 @@ def _show(found: dict[str, Any]) -> None:
     from rulesel.cli._terminal import table
 
     for name, one in found["selections"].items():
-        typer.echo(f"{name}  {one['method']}, {one['n']:,} rows, {one['id'][:11]}")
+        echo(f"{name}  {one['method']}, {one['n']:,} rows, {one['id'][:11]}")
     overlap = found["overlap"]
-    typer.echo(
+    echo(
         f"in both {overlap['both']:,}, only in A {overlap['only_A']:,}, only in B {overlap['only_B']:,} "
         f"(Jaccard {overlap['jaccard']:.3f})\n"
     )
@@ -77,10 +79,10 @@ def _swaps(name: str, rows: list[dict[str, Any]]) -> None:
     from rulesel.cli._terminal import excerpt
 
     if rows:
-        typer.echo(f"\nbest of {name} that the other lacks")
+        echo(f"\nbest of {name} that the other lacks")
     for row in rows:
         text = excerpt(row["response"] if row["prompt"] is None else f"{row['prompt']} → {row['response']}", 88)
-        typer.echo(f"  rank {row['rank']}, row {row['row']}, score {_number(row['score'])}: {text}")
+        echo(f"  rank {row['rank']}, row {row['row']}, score {_number(row['score'])}: {text}")
 
 
 def _number(value: float | None, digits: int = 3) -> str:

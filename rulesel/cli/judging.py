@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from typing_extensions import override
 
 from rulesel.cli import _options as o
+from rulesel.cli._output import as_json, echo
 
 Opt = typer.Option
 
@@ -52,7 +53,7 @@ def grade(
 ) -> None:
     """One grade an example, left in the store as a column that `select --quality NAME` reads."""
     from rulesel import config as configs
-    from rulesel.cli._terminal import as_json, watching
+    from rulesel.cli._terminal import watching
     from rulesel.pipeline.judging import judge as ask
     from rulesel.receipt import as_json as plain
 
@@ -72,16 +73,16 @@ def grade(
     if json:
         as_json(plain({name: getattr(found, name) for name in found.__slots__}))
         return
-    typer.echo(found.last_line)
+    echo(found.last_line)
     for kind, n in found.failed.items():
-        typer.echo(f"  no grade: {kind} {n:,}")
+        echo(f"  no grade: {kind} {n:,}")
     if "pairs" in found.report:
         r = found.report
-        typer.echo(
+        echo(
             f"  {r['pairs']:,} pairs in both orders, {r['failed']:,} failed; the same example won in both "
             f"{r['consistent']:.0%}; what came first won {r['first_position']:.0%}"
         )
-    typer.echo(f"rulesel select --store {config.store_path} --quality {found.column} -k … -o …")
+    echo(f"rulesel select --store {config.store_path} --quality {found.column} -k … -o …")
 
 
 @o.taking({name: kind for name, kind in o.SPENDING.items() if name != "max_failed"})
@@ -111,7 +112,7 @@ def check(
 ) -> None:
     """How far a judge can be trusted: true labels, demands it should not heed, the order and company it rates in."""
     from rulesel.cli._judging import show_agreements, show_drift, show_orders, show_shifts, show_suspects
-    from rulesel.cli._terminal import as_json, watching
+    from rulesel.cli._terminal import watching
     from rulesel.errors import UsageError
     from rulesel.pipeline import checking
     from rulesel.receipt import as_json as plain

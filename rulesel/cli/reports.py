@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+
+from rulesel.cli._output import echo, raw_json
 
 Opt = typer.Option
 
@@ -53,18 +54,18 @@ def audit(
         with Store(store, read_only=True) as opened:
             found = audit_store(opened, judge=judge, gold=gold, keep=size, seed=seed)
     for column, why in found.skipped.items():
-        typer.echo(f"column {column!r} is no rule: {why}", err=json)
+        echo(f"column {column!r} is no rule: {why}", err=json)
     if json:
-        sys.stdout.write(found.figures.model_dump_json() + "\n")
+        raw_json(found.figures.model_dump_json())
     if out is not None or not json:
         page = out or Path("audit.html")
         _write(page, audit_page(found.figures, made=_made()))
-        typer.echo(f"{page}: {found.about}", err=json)
+        echo(f"{page}: {found.about}", err=json)
     if not json:
-        typer.echo("\n".join(summary(found.figures)))
+        echo("\n".join(summary(found.figures)))
         for warning in found.figures.warnings:
             if warning.grave:
-                typer.echo(f"warning: {warning.text}")
+                echo(f"warning: {warning.text}")
 
 
 def report(
@@ -79,13 +80,13 @@ def report(
 
     figures = report_file(receipt, store)
     if json:
-        sys.stdout.write(figures.model_dump_json() + "\n")
+        raw_json(figures.model_dump_json())
     if out is not None or not json:
         page = out or Path("report.html")
         write_report(page, figures)
-        typer.echo(f"{page}: {figures.selected:,} of {figures.rows:,} examples", err=json)
+        echo(f"{page}: {figures.selected:,} of {figures.rows:,} examples", err=json)
     if not json:
-        typer.echo("\n".join(summary(figures)))
+        echo("\n".join(summary(figures)))
 
 
 def write_report(path: Path, figures: Any) -> None:  # noqa: ANN401 - reporting's RunFigures, imported late

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from rulesel.cli import _options as o
+from rulesel.cli._output import as_json, echo
 
 Opt = typer.Option
 
@@ -63,10 +64,10 @@ def generate(
         table(
             "\nTo look at", ("rule", "severity", "what", "fix"), [(f.rule, f.severity, f.what, f.fix) for f in findings]
         )
-    typer.echo(
+    echo(
         f"\n{len(rules)} rules in {out}; {len(found.merged)} merged, {len(found.rejected)} not read, {len(findings)} findings"
     )
-    typer.echo(f"Edit it, then: rulesel run CORPUS --rules {out} --judge MODEL -k … -o …")
+    echo(f"Edit it, then: rulesel run CORPUS --rules {out} --judge MODEL -k … -o …")
 
 
 @o.taking(o.CHAIN)
@@ -78,8 +79,8 @@ def rate(corpus: o.CorpusArgument, **given: Any) -> None:  # noqa: ANN401 - what
     config = o.score_config(corpus, given)
     with watching() as watcher:
         found = rate_sample(config, watcher)
-    typer.echo(found.last_line)
-    typer.echo(
+    echo(found.last_line)
+    echo(
         f"Next: rulesel rules audit --store {config.store_path}   ·   rulesel rules choose --store {config.store_path}"
     )
 
@@ -100,7 +101,6 @@ def choose(
 ) -> None:
     """Choose independent, relevant rules from the ratings a store holds."""
     from rulesel import config as configs
-    from rulesel.cli._terminal import as_json
     from rulesel.pipeline.choosing import choose as pick
     from rulesel.rules.packs import save_rules
     from rulesel.store import Store
@@ -130,7 +130,7 @@ def lint(
     json: Annotated[bool, Opt("--json", help="JSON for machines.")] = False,
 ) -> None:
     """Find rules that cannot be rated well, and say what to do."""
-    from rulesel.cli._terminal import as_json, table
+    from rulesel.cli._terminal import table
     from rulesel.rules.lint import lint as check
     from rulesel.rules.packs import load_rules
 
@@ -140,7 +140,7 @@ def lint(
         as_json([finding._asdict() for finding in findings])
         return
     table("", ("rule", "severity", "what", "fix"), [(f.rule, f.severity, f.what, f.fix) for f in findings])
-    typer.echo(f"{len(rule_set)} rules, {len(findings)} findings")
+    echo(f"{len(rule_set)} rules, {len(findings)} findings")
 
 
 def diff(
@@ -150,7 +150,7 @@ def diff(
     json: Annotated[bool, Opt("--json", help="JSON for machines.")] = False,
 ) -> None:
     """Show what an edit changes, which ratings it makes stale, and what has to be rated anew."""
-    from rulesel.cli._terminal import as_json, table
+    from rulesel.cli._terminal import table
     from rulesel.pipeline.authoring import compare
 
     found = compare(before, after, store)
@@ -167,13 +167,11 @@ def diff(
         *(("renamed", a.name, f"was: {b.name}") for b, a in edit.renamed),
     ]
     table("", ("what", "rule", "text"), rows)
-    typer.echo(f"{len(edit.same)} rules keep their ratings, {len(edit.renamed)} of them under another name")
+    echo(f"{len(edit.same)} rules keep their ratings, {len(edit.renamed)} of them under another name")
     for judge, n in found.ratings.items():
-        typer.echo(
-            f"{judge}: {n:,} ratings are no longer read; they stay in the store, and undoing the edit costs nothing"
-        )
+        echo(f"{judge}: {n:,} ratings are no longer read; they stay in the store, and undoing the edit costs nothing")
     for judge, n in found.wanted.items():
-        typer.echo(f"{judge}: about {n:,} ratings of the sample have to be made")
+        echo(f"{judge}: about {n:,} ratings of the sample have to be made")
 
 
 def describe(found: Any) -> dict[str, Any]:  # noqa: ANN401 - pipeline.choosing.Choice, imported late
@@ -223,8 +221,6 @@ def show(found: Any) -> None:  # noqa: ANN401 - pipeline.choosing.Choice, import
     )
     if choice.dropped:
         table("\nLeft out before choosing", ("rule", "why"), [(rules[j].name, why) for j, why in choice.dropped])
-    typer.echo(
-        f"\nrho {choice.rho:.3f}, root mean square correlation {choice.rms_corr:.3f}, log det {choice.logdet:.2f}"
-    )
+    echo(f"\nrho {choice.rho:.3f}, root mean square correlation {choice.rms_corr:.3f}, log det {choice.logdet:.2f}")
     for warning in choice.warnings:
-        typer.echo(f"warning: {warning}")
+        echo(f"warning: {warning}")

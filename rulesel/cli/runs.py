@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from rulesel.cli import _options as o
+from rulesel.cli._output import as_json, echo
 
 Opt = typer.Option
 
@@ -67,7 +68,7 @@ def run(
 def plan(corpus: o.CorpusArgument, json: o.AsJson = False, **given: Any) -> None:  # noqa: ANN401 - what typer read
     """What a run with these options would ask of models: requests, tokens, dollars, hours. Nothing is sent."""
     from rulesel.cli._planning import show_plan
-    from rulesel.cli._terminal import as_json, watching
+    from rulesel.cli._terminal import watching
     from rulesel.pipeline.planning import plan as quote
 
     config = o.score_config(corpus, given)
@@ -101,7 +102,7 @@ def score(
         return
     with watching() as watcher:
         found = score_corpus(config, watcher)
-    typer.echo(f"{found.last_line}; store {config.store_path}")
+    echo(f"{found.last_line}; store {config.store_path}")
 
 
 def rate_shard(config: Any, shard: str) -> None:  # noqa: ANN401 - config.ScoreConfig, imported late
@@ -116,7 +117,7 @@ def rate_shard(config: Any, shard: str) -> None:  # noqa: ANN401 - config.ScoreC
     share = share_of(shard)
     with watching() as watcher:
         found = rate_share(config, share, watcher)
-    typer.echo(f"{found.last_line}; then: rulesel merge --store {found.store}")
+    echo(f"{found.last_line}; then: rulesel merge --store {found.store}")
 
 
 @o.taking(o.SPENDING)
@@ -136,7 +137,7 @@ def retry_failed(
 
     found = find_failures(store, kind or [], forget=forget)
     kinds = ", ".join(f"{name} {n:,}" for name, n in found.ratings.items()) or "none"
-    typer.echo(f"{'forgotten' if forget else 'failed'}: ratings: {kinds}; grades: {found.grades:,}", err=json)
+    echo(f"{'forgotten' if forget else 'failed'}: ratings: {kinds}; grades: {found.grades:,}", err=json)
     if forget or not found.total:
         return
     with watching() as watcher:
@@ -145,7 +146,7 @@ def retry_failed(
         if isinstance(outcome, Outcome):
             show(outcome, json=json)
         else:
-            typer.echo(outcome.last_line, err=json)
+            echo(outcome.last_line, err=json)
 
 
 def demo(
@@ -165,12 +166,12 @@ def init(
     from rulesel.cli._init import write_config
 
     write_config(path, overwrite=force)
-    typer.echo(f"Wrote {path}. Edit it, then: rulesel run {path}")
+    echo(f"Wrote {path}. Edit it, then: rulesel run {path}")
 
 
 def show(outcome: Any, *, json: bool) -> None:  # noqa: ANN401 - pipeline.Outcome, imported late
     """The chosen rules, the files, and the account of every row."""
-    from rulesel.cli._terminal import as_json, table
+    from rulesel.cli._terminal import table
 
     receipt = outcome.receipt
     if json:
@@ -186,13 +187,13 @@ def show(outcome: Any, *, json: bool) -> None:  # noqa: ANN401 - pipeline.Outcom
         ],
         right=("#", "weight", "mean", "sd", "new"),
     )
-    typer.echo("new: share of the rule's variation that the rules above it do not already tell")
+    echo("new: share of the rule's variation that the rules above it do not already tell")
     out = receipt["output"]["path"]
-    typer.echo(f"\n{out}, {out}.scores.parquet, {out}.dropped.jsonl, {out}.receipt.json; store {receipt['store']}")
+    echo(f"\n{out}, {out}.scores.parquet, {out}.dropped.jsonl, {out}.receipt.json; store {receipt['store']}")
     ties = receipt["selection"]["report"].get("ties_at_cut", 0)
     if ties:
-        typer.echo(f"{ties:,} of the picks share their score with rows left out; content hashes decided among them")
+        echo(f"{ties:,} of the picks share their score with rows left out; content hashes decided among them")
     shortfall = receipt["selection"]["report"].get("shortfall", 0)
     if shortfall:
-        typer.echo(f"asked for {shortfall:,} more than the pool has with a score")
-    typer.echo(outcome.last_line)
+        echo(f"asked for {shortfall:,} more than the pool has with a score")
+    echo(outcome.last_line)

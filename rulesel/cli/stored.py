@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from rulesel.cli._output import as_json, echo
+
 Opt = typer.Option
 StoreFile = Annotated[Path, Opt("--store", help="The store file.")]
 AsJson = Annotated[bool, Opt("--json", help="JSON for machines.")]
@@ -51,7 +53,7 @@ def select(
     """Pick from what a store holds, with any method and any column."""
     from rulesel import config as configs
     from rulesel.cli._options import parameters, quota
-    from rulesel.cli._terminal import as_json, watching
+    from rulesel.cli._terminal import watching
     from rulesel.pipeline.selecting import select as pick
 
     amount = {"k": k, "fraction": fraction, "threshold": threshold, "max_tokens": max_tokens}
@@ -65,8 +67,8 @@ def select(
         as_json(receipt)
         return
     counts = receipt["counts"]
-    typer.echo(f"{out}, {out}.scores.parquet, {out}.dropped.jsonl, {out}.receipt.json")
-    typer.echo(
+    echo(f"{out}, {out}.scores.parquet, {out}.dropped.jsonl, {out}.receipt.json")
+    echo(
         f"in {counts['in']:,} = selected {counts['selected']:,} + not selected {counts['not_selected']:,} "
         f"+ failed {counts['failed']:,}"
     )
@@ -78,7 +80,7 @@ def explain(
     json: AsJson = False,
 ) -> None:
     """Everything known of one example: its texts, every rating, its place in each selection."""
-    from rulesel.cli._terminal import as_json, excerpt, table
+    from rulesel.cli._terminal import excerpt, table
     from rulesel.pipeline.explaining import explain as find
     from rulesel.store import Store
 
@@ -87,10 +89,10 @@ def explain(
     if json:
         as_json(found)
         return
-    typer.echo(f"{found['id']}  row {found['row']}")
+    echo(f"{found['id']}  row {found['row']}")
     if found["prompt"] is not None:
-        typer.echo(f"prompt    {excerpt(found['prompt'], 200)}")
-    typer.echo(f"response  {excerpt(found['response'], 200)}\n")
+        echo(f"prompt    {excerpt(found['prompt'], 200)}")
+    echo(f"response  {excerpt(found['response'], 200)}\n")
     table(
         "",
         ("rule", "rater", "rating", "status", "percentile", "reason"),
@@ -101,10 +103,10 @@ def explain(
         right=("rating", "percentile"),
     )
     for column in found["columns"]:
-        typer.echo(f"column {column['name']}: {_number(column['value'], 3)} ({column['direction']} is better)")
+        echo(f"column {column['name']}: {_number(column['value'], 3)} ({column['direction']} is better)")
     for chosen in found["selections"]:
         place = f"rank {chosen['rank']} of {chosen['n']}" if chosen["rank"] else f"not among the {chosen['n']}"
-        typer.echo(f"selection {chosen['selection'][:11]} ({chosen['method']}): {place}")
+        echo(f"selection {chosen['selection'][:11]} ({chosen['method']}): {place}")
 
 
 def sql(
@@ -114,7 +116,7 @@ def sql(
     limit: Annotated[int, Opt(help="Rows shown at most; 0 for all.")] = 100,
 ) -> None:
     """Ask the store in SQL. Views: ratings_long, ratings_wide, selection_view, column_view, current_examples."""
-    from rulesel.cli._terminal import as_json, table
+    from rulesel.cli._terminal import table
     from rulesel.pipeline.explaining import query as ask
     from rulesel.store import Store
 
@@ -125,7 +127,7 @@ def sql(
         return
     table("", names, rows[:limit] if limit else rows)
     if limit and len(rows) > limit:
-        typer.echo(f"({len(rows) - limit:,} more rows; --limit 0 shows all)")
+        echo(f"({len(rows) - limit:,} more rows; --limit 0 shows all)")
 
 
 def export(
@@ -139,7 +141,7 @@ def export(
 
     with Store(store, read_only=True) as opened:
         n = write(opened, view, out)
-    typer.echo(f"{out}: {n:,} rows of {view}")
+    echo(f"{out}: {n:,} rows of {view}")
 
 
 def merge(
@@ -150,7 +152,7 @@ def merge(
     json: AsJson = False,
 ) -> None:
     """Take the parts that `score --shard` wrote into the store; what is there already is left alone."""
-    from rulesel.cli._terminal import as_json, watching
+    from rulesel.cli._terminal import watching
     from rulesel.pipeline.sharding import merge as take
     from rulesel.store import Store
 
@@ -159,12 +161,12 @@ def merge(
     if json:
         as_json(asdict(found))
         return
-    typer.echo(
+    echo(
         f"{found.shards:,} of {found.of:,} shards: {found.new:,} ratings new, {found.known:,} known"
         + (f"; {found.unknown:,} examples are not in this store" if found.unknown else "")
     )
     if found.shards == found.of:
-        typer.echo("All are there: the command of the workers without --shard computes the scores.")
+        echo("All are there: the command of the workers without --shard computes the scores.")
 
 
 def verify(
@@ -173,7 +175,6 @@ def verify(
     json: AsJson = False,
 ) -> None:
     """Derive a selection again from the store and compare ids, order and bytes with its receipt."""
-    from rulesel.cli._terminal import as_json
     from rulesel.pipeline.explaining import verify_file
 
     checks = verify_file(receipt, store)
@@ -181,16 +182,16 @@ def verify(
         as_json([check._asdict() for check in checks])
     else:
         for check in checks:
-            typer.echo(f"{'ok      ' if check.agrees else 'DIFFERS '} {check.what}: {check.detail}")
+            echo(f"{'ok      ' if check.agrees else 'DIFFERS '} {check.what}: {check.detail}")
         agree = all(check.agrees for check in checks)
-        typer.echo("verified" if agree else "NOT verified: the store or the file has changed since")
+        echo("verified" if agree else "NOT verified: the store or the file has changed since")
     if not all(check.agrees for check in checks):
         raise typer.Exit(1)
 
 
 def runs(store: StoreFile, json: AsJson = False) -> None:
     """List the runs of a store."""
-    from rulesel.cli._terminal import as_json, table
+    from rulesel.cli._terminal import table
     from rulesel.store import Store
 
     with Store(store, read_only=True) as opened:
@@ -221,7 +222,7 @@ def import_ratings(
     with Store(store) as opened:
         named = load_rules(rules) if rules else None
         found = take(opened, path, judge=judge, rules=named, scale=scale, anchor=anchor, id_field=id_field)
-    typer.echo(f"{found.examples:,} examples × {found.rules} rules ({found.note}); {found.unknown:,} unknown ids")
+    echo(f"{found.examples:,} examples × {found.rules} rules ({found.note}); {found.unknown:,} unknown ids")
 
 
 def import_column(
@@ -238,7 +239,7 @@ def import_column(
 
     with Store(store, must_exist=True) as opened:
         found = take(opened, path, column, name=name, lower=lower, id_field=id_field)
-    typer.echo(f"{found.examples:,} examples ({found.note}); {found.unknown:,} unknown ids")
+    echo(f"{found.examples:,} examples ({found.note}); {found.unknown:,} unknown ids")
 
 
 def import_embedding(
@@ -253,7 +254,7 @@ def import_embedding(
 
     with Store(store, must_exist=True) as opened:
         found = take(opened, path, name=name, id_field=id_field)
-    typer.echo(f"{found.examples:,} examples ({found.note}); {found.unknown:,} unknown ids")
+    echo(f"{found.examples:,} examples ({found.note}); {found.unknown:,} unknown ids")
 
 
 def _number(value: float | None, digits: int = 2) -> str:

@@ -14,9 +14,9 @@ from markupsafe import Markup, escape
 
 from rulesel.records import Status
 from rulesel.reporting.charts import bars
-from rulesel.reporting.svg import visible
 from rulesel.rules.audit_figures import RuleFigures
 from rulesel.rules.audit_warnings import number
+from rulesel.visible import visible
 
 HERE = Path(__file__).parent
 

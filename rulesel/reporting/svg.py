@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 from markupsafe import Markup, escape
 
-_CONTROLS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
-"""Control characters, and those that turn the direction of the text around them: shown by their numbers."""
-
-
-def visible(text: str) -> str:
-    """The text with control and direction characters spelled out, so that it can only be what it looks like."""
-    return _CONTROLS.sub(lambda found: f"[U+{ord(found[0]):04X}]", text)
+from rulesel.visible import visible
 
 
 def shortened(text: str, limit: int) -> str:

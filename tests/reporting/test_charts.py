@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from rulesel.reporting.charts import bars, dots, eigenvalues, length_ticks, overlaid, round_ticks
 from rulesel.reporting.heat_map import LINE, NEGATIVE, POSITIVE, _apart, heat_map, packed, picture_of
-from rulesel.reporting.svg import element, label, plain, shortened, visible
+from rulesel.reporting.svg import element, label, plain, shortened
 from rulesel.rules.audit_figures import CorrelationMap, Estimate, Histogram, Merge, Spectrum
+from rulesel.visible import visible
 
 HOSTILE = "\"><script>alert(1)</script>&'\u202e"
 

@@ -10,8 +10,8 @@ from rulesel.reporting.audit_page import audit_page
 from rulesel.reporting.run import Run
 from rulesel.reporting.run_measure import measure
 from rulesel.reporting.run_page import run_page
-from rulesel.reporting.svg import visible
 from rulesel.rules.audit_figures import AuditFigures
+from rulesel.visible import visible
 
 SIZES = [1400, 400]
 
