@@ -1,8 +1,10 @@
-"""Optional packages, imported where they are used, and the files that ship with the package."""
+"""Packages that rulesel declares, the optional ones imported where they are used, and the files that ship with it."""
 
 from __future__ import annotations
 
 import importlib
+import re
+from importlib.metadata import PackageNotFoundError, requires
 from pathlib import Path
 from types import ModuleType
 from typing import Literal
@@ -27,6 +29,26 @@ def need(module: str, *, extra: str, feature: str) -> ModuleType:
         if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
             raise
         raise MissingExtra(module.split(".")[0], extra, feature) from error
+
+
+def declared() -> dict[str, list[str]]:
+    """Names of the packages that the installed rulesel declares, in order; no versions.
+
+    Returns:
+        Under "" those it always needs, under an extra's name those the extra adds. Empty where rulesel runs without
+        having been installed.
+    """
+    try:
+        lines = requires("rulesel") or []
+    except PackageNotFoundError:
+        return {}
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        name = re.split(r"[^\w.-]", line, maxsplit=1)[0]
+        extra = re.search(r"\bextra\s*==\s*['\"]([\w.-]+)", line)
+        if name != "rulesel":
+            found.setdefault(extra[1] if extra else "", []).append(name)
+    return found
 
 
 def shipped(folder: Literal["data", "prompts"]) -> Path:

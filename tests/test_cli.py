@@ -6,14 +6,28 @@ import sys
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
+
+from rulesel.cli import with_verbs
 
 README = (Path(__file__).parents[1] / "README.md").read_text()
-VERBS = [
-    *("run", "demo", "init", "doctor", "score", "select", "explain", "sql", "export", "verify", "runs", "catalog"),
-    *("plan", "judge", "judge check", "retry-failed", "merge", "rules generate", "rules rate", "rules diff", "compare"),
-    *("rules choose", "rules audit", "rules lint", "report", "import ratings", "import column", "import embedding"),
-]
 HEAVY = ("openai", "litellm", "dppy", "duckdb", "scipy", "torch", "pyarrow", "matplotlib")
+
+
+def verbs(group, *before):
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from verbs(command, *before, name)
+        else:
+            yield " ".join([*before, name]).removesuffix(" grade")  # `judge CORPUS` is written for `judge grade CORPUS`
+
+
+VERBS = sorted(verbs(get_command(with_verbs())))
+
+
+def test_the_verbs_are_found():
+    assert {"run", "select", "judge", "judge check", "rules audit", "import embedding"} <= set(VERBS)
+    assert "rules" not in VERBS
 
 
 def rulesel(*words, cwd=None, stdin=None):

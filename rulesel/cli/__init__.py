@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from functools import cache
+from typing import Annotated
 
 import typer
 
-from rulesel.cli._output import complain, prepare, show_fault
+from rulesel.cli._output import complain, echo, prepare, show_fault
 from rulesel.errors import RuleselError
 
 app = typer.Typer(
@@ -20,12 +21,28 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - as typer calls it
+    if wanted:
+        from rulesel import __version__
+
+        echo(f"rulesel {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
 def main() -> None:
     """Entry point of the `rulesel` command; turns errors into one line and an exit code."""
-    _add_commands()
     prepare()
     try:
-        app(standalone_mode=True)
+        with_verbs()(standalone_mode=True)
     except RuleselError as error:
         complain(str(error))
         sys.exit(error.exit_code)
@@ -44,7 +61,8 @@ def main() -> None:
 
 
 @cache
-def _add_commands() -> None:
+def with_verbs() -> typer.Typer:
+    """The app with every verb added."""
     from rulesel.cli.catalog import register as add_catalog
     from rulesel.cli.compare import register as add_compare
     from rulesel.cli.judging import register as add_judging
@@ -55,3 +73,4 @@ def _add_commands() -> None:
 
     for add in (add_runs, add_rules, add_judging, add_stored, add_catalog, add_reports, add_compare):
         add(app)
+    return app

