@@ -35,8 +35,9 @@ def grade(
     """Have a judge grade the contents it has not graded yet; returns what else it has to say.
 
     Grades of a judge that compares mean something among the examples compared and nowhere else: they are kept all at
-    once, and another set of examples is another column of the same name. Examples whose grade failed in one of the ways
-    `again` are graded once more; each keeps its failure until there is an answer.
+    once, and another set of examples is another column of the same name. The name means this column from now on.
+    Examples whose grade failed in one of the ways `again` are graded once more; each keeps its failure until there is an
+    answer, and the name keeps its meaning.
 
     Raises:
         TooManyFailures: the first rows show that more than `max_failed` of the grades fail.
@@ -45,6 +46,8 @@ def grade(
     contents = np.unique(contents)
     identity = identity_of(store, judge, contents)
     missing = ungraded(store, judge, contents, again)
+    if not again:
+        store.columns.use(judge.column, identity)
     done = len(contents) - len(missing)
     graded = store.columns.read_identity(judge.column, identity, np.setdiff1d(contents, missing))
     failed = int(np.isnan(graded).sum())

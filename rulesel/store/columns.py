@@ -15,13 +15,13 @@ from rulesel.store.database import Database, now
 
 
 class Columns:
-    """Named columns over contents; a name may be given again, and then means the newest."""
+    """Named columns over contents; a name may be given again, and then means the one asked for last."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
 
     def names(self) -> list[str]:
-        """Names of all columns, newest meaning of each."""
+        """Names of all columns, each once."""
         return [name for (name,) in self._db.rows("SELECT DISTINCT name FROM columns ORDER BY name")]
 
     def add(
@@ -93,19 +93,23 @@ class Columns:
                 self._clear(number, contents)
             self._append(number, contents, values, list(reasons))
 
+    def use(self, name: str, identity: str) -> None:
+        """Have the name mean this column from now on, if there is one."""
+        self._db.con.execute("UPDATE columns SET used_at = ? WHERE id = ? AND name = ?", [now(), identity, name])
+
     def read_identity(self, name: str, identity: str, contents: Int64) -> Float64:
         """Values of one very column for contents in any order; NaN where there is none."""
         number = self._number(name, identity)
         return np.full(len(contents), np.nan) if number is None else self._values(number, contents)
 
     def read(self, name: str, contents: Int64) -> tuple[Float64, str]:
-        """Values of the newest column of that name for contents in any order, and its direction.
+        """Values of the column of that name asked for last, for contents in any order, and its direction.
 
         Raises:
             UnknownName: there is no such column.
         """
         rows = self._db.rows(
-            'SELECT "column", direction FROM columns WHERE name = ? ORDER BY made_at DESC LIMIT 1', name
+            'SELECT "column", direction FROM columns WHERE name = ? ORDER BY used_at DESC, "column" DESC LIMIT 1', name
         )
         if not rows:
             raise UnknownName("column", name, self.names())
@@ -118,9 +122,11 @@ class Columns:
 
     def _new(self, name: str, identity: str, direction: str, provenance: dict[str, Any]) -> int:
         number = int(self._db.one('SELECT coalesce(max("column"), -1) + 1 FROM columns'))
+        made = now()
         self._db.con.execute(
-            "INSERT INTO columns VALUES (?, ?, ?, ?, ?, ?)",
-            [number, identity, name, direction, json.dumps(provenance), now()],
+            'INSERT INTO columns ("column", id, name, direction, provenance, made_at, used_at) '
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
+            [number, identity, name, direction, json.dumps(provenance), made, made],
         )
         return number
 

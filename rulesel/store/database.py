@@ -30,21 +30,26 @@ class Database:
 
         Args:
             path: the file; None for a store in memory (tests, experiments).
-            read_only: leave the file as it is.
+            read_only: leave what the file holds as it is; one of an older rulesel is brought up to date all the same.
             must_exist: do not create it.
             memory: most memory DuckDB may use before it spills beside the file.
 
         Raises:
-            StoreError: another process holds the file, it is no store, or a newer rulesel wrote it.
+            StoreError: another process holds the file, it is no store, a newer rulesel wrote it, or an older one did
+                and it cannot be written to.
         """
         self.path = path
         if must_exist and path is not None and not path.exists():
             raise StoreError(f"There is no store {path}. A run makes one: rulesel run CORPUS --store {path}")
         self.con = _connect(path, read_only, memory)
-        self.con.execute("SET preserve_insertion_order = false")
-        self.con.execute("SET enable_progress_bar = false")
         try:
-            self._migrate(read_only)
+            have = self._version()
+            if have < len(MIGRATIONS):
+                if read_only:
+                    self._reopen(memory, read_only=False)
+                self._migrate(have)
+                if read_only:
+                    self._reopen(memory, read_only=True)
         except BaseException:
             self.con.close()
             raise
@@ -85,7 +90,12 @@ class Database:
         """Write the log back into the file and let go of it."""
         self.con.close()
 
-    def _migrate(self, read_only: bool) -> None:  # noqa: FBT001 - private
+    def _reopen(self, memory: str, *, read_only: bool) -> None:
+        self.con.close()
+        self.con = _connect(self.path, read_only, memory)
+
+    def _version(self) -> int:
+        """How many migrations the file has had."""
         known = self.one("SELECT count(*) FROM duckdb_tables() WHERE table_name = 'schema_version' AND NOT internal")
         have = int(self.one("SELECT coalesce(max(version), 0) FROM schema_version")) if known else 0
         if have > len(MIGRATIONS):
@@ -95,10 +105,9 @@ class Database:
             )
         if have == 0 and self.one("SELECT count(*) FROM duckdb_tables() WHERE NOT internal"):
             raise StoreError(f"{self.path} is a DuckDB file, but no rulesel store: name another with --store")
-        if have == len(MIGRATIONS):
-            return
-        if read_only:
-            raise StoreError(f"{self.path} has schema {have}: any writing verb brings it to {len(MIGRATIONS)}")
+        return have
+
+    def _migrate(self, have: int) -> None:
         for number, statements in enumerate(MIGRATIONS[have:], start=have + 1):
             with self.transaction():
                 self.con.execute(statements)
@@ -136,6 +145,8 @@ def _connect(path: Path | None, read_only: bool, memory: str) -> duckdb.DuckDBPy
     import duckdb
 
     con = duckdb.connect(":memory:", config={"memory_limit": memory})
+    con.execute("SET preserve_insertion_order = false")
+    con.execute("SET enable_progress_bar = false")
     if path is None:
         return con
     if not path.parent.is_dir():

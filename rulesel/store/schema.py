@@ -1,4 +1,4 @@
-"""The tables, as numbered migrations: append-only, a released one never changes.
+"""The tables, as numbered migrations: append-only, literal, a released one never changes.
 
 Ratings hang on contents, not on records: the same text read twice, under whatever extra fields, is rated once.
 Times are in UTC. Wide numbers come as small integers (`content`, `rule`, `rater`) in tables without keys, the layout that appends 10
@@ -7,16 +7,11 @@ million ratings in under a second; the one writing process keeps them unique by 
 
 from __future__ import annotations
 
-from rulesel.records import Status
-
 STAGES = ("sample", "corpus", "imported", "retest")
 """When a rating was made, by its number in the table."""
 
-_STAGE = ", ".join(f"'{stage}'" for stage in STAGES)
-_STATUS = ", ".join(f"'{status.name}'" for status in sorted(Status))
-
 MIGRATIONS: tuple[str, ...] = (
-    f"""
+    """
 CREATE TABLE schema_version (version INTEGER, applied TIMESTAMP, rulesel VARCHAR);
 CREATE TABLE settings (name VARCHAR, value VARCHAR);
 
@@ -81,7 +76,7 @@ CREATE VIEW current_examples AS
     FROM examples e JOIN contents c USING (content) WHERE e.corpus = (FROM current_corpus);
 CREATE VIEW ratings_long AS
     SELECT e.example_id, e.row, u.id AS rule_id, u.name AS rule_name, a.judge AS rater, a.id AS rater_id,
-        [{_STAGE}][r.stage + 1] AS stage, r.value AS score, [{_STATUS}][r.status + 1] AS status, w.reason, r.flags, r.mass
+        ['sample', 'corpus', 'imported', 'retest'][r.stage + 1] AS stage, r.value AS score, ['ok', 'parse', 'range', 'refused', 'low_mass', 'cut_answer', 'timeout', 'http', 'not_applicable'][r.status + 1] AS status, w.reason, r.flags, r.mass
     FROM ratings r JOIN rules u USING (rule) JOIN raters a USING (rater)
     JOIN current_examples e ON e.content = r.content AND e.occurrence = 0
     LEFT JOIN rating_reasons w ON w.content = r.content AND w.rule = r.rule AND w.rater = r.rater;
@@ -91,5 +86,10 @@ CREATE VIEW selection_view AS
 CREATE VIEW column_view AS
     SELECT e.example_id, e.row, k.name AS "column", k.direction, v.value, v.reason
     FROM column_values v JOIN columns k USING ("column") JOIN current_examples e ON e.content = v.content;
+""",
+    """
+-- a name means the column that was asked for last
+ALTER TABLE columns ADD COLUMN used_at TIMESTAMP;
+UPDATE columns SET used_at = made_at;
 """,
 )
