@@ -72,6 +72,12 @@ class RulesConfig(Section):
     required: tuple[str, ...] = ()
     forbidden: tuple[str, ...] = ()
 
+    @model_validator(mode="after")
+    def _again(self) -> RulesConfig:
+        if self.retest > self.sample:
+            raise ValueError(f"retest {self.retest} is more than the sample of {self.sample} examples it is drawn from")
+        return self
+
     @field_validator("anchor")
     @classmethod
     def _or_none(cls, value: str | None) -> str | None:
@@ -294,6 +300,15 @@ class ScoreConfig(Spending):
 
 class RunConfig(ScoreConfig, PickConfig):
     """One run, from a corpus to a ranked selection."""
+
+    @model_validator(mode="after")
+    def _own_score(self) -> RunConfig:
+        if self.select.quality != "score":
+            raise ValueError(
+                f"select.quality: a run selects by its own score; `rulesel select --quality {self.select.quality}` "
+                "selects by that column"
+            )
+        return self
 
 
 def _hostless(name: str | None) -> str | None:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -60,10 +61,25 @@ class Embedding(Feature):
             for batch in examples.read(missing):
                 yield projection.embed(list(batch.texts()))
             return
-        library = need("sentence_transformers", extra="embedding", feature="Embedding with a model")
+        library = self._library()
         model = library.SentenceTransformer(str(self._folder), local_files_only=True)
         for batch in examples.read(missing):
             yield np.asarray(model.encode(list(batch.texts()), show_progress_bar=False), dtype=np.float32)
+
+    def check(self) -> None:
+        """See that the model's folder and the library it takes are there.
+
+        Raises:
+            UsageError: the folder holds no model.
+            MissingExtra: the library is not installed.
+        """
+        if self.model is not None:
+            _ = self._weights
+            self._library()
+
+    @staticmethod
+    def _library() -> ModuleType:
+        return need("sentence_transformers", extra="embedding", feature="Embedding with a model")
 
     @property
     def _folder(self) -> Path:

@@ -12,10 +12,10 @@ import numpy as np
 import orjson
 
 from rulesel import receipt as receipts
-from rulesel.config import RunConfig, ScoreConfig
+from rulesel.config import RunConfig, ScoreConfig, SelectConfig
 from rulesel.corpus import Corpus, check_output
 from rulesel.pipeline.chain import Chain
-from rulesel.pipeline.outputs import fate_of, replacing, write_tables
+from rulesel.pipeline.outputs import check_beside, fate_of, replacing, write_tables
 from rulesel.pipeline.picking import picked
 from rulesel.pipeline.reading import open_source
 from rulesel.pipeline.sampling import RatedSample, sampled
@@ -99,7 +99,8 @@ def run(config: RunConfig, watcher: Watcher | None = None, *, again: Collection[
     source = open_source(config.corpus)
     path = None if config.corpus.path == "-" else Path(config.corpus.path)
     check_output(Path(config.out), source.format, config.as_, shape=source.shape, corpus=path)
-    with _scores(config, source, watcher, again) as (store, chain, scores):
+    check_beside(Path(config.out))
+    with _scores(config, source, watcher, again, config.select) as (store, chain, scores):
         selection = picked(store, config.select, config.seed, scores.corpus, scores.scored, watcher)
         return _write(store, config, chain, scores, selection)
 
@@ -128,9 +129,13 @@ def rate_sample(config: ScoreConfig, watcher: Watcher | None = None) -> RatedSam
 
 @contextmanager
 def _scores(
-    config: ScoreConfig, source: Corpus, watcher: Watcher, again: Collection[Status]
+    config: ScoreConfig,
+    source: Corpus,
+    watcher: Watcher,
+    again: Collection[Status],
+    select: SelectConfig | None = None,
 ) -> Iterator[tuple[Store, Chain, Scores]]:
-    with sampled(config, source, watcher, again=again) as (store, chain, rated):
+    with sampled(config, source, watcher, again=again, select=select) as (store, chain, rated):
         choice = chain.choose(rated.rule_set, rated.sample)
         found = chain.score(rated.rule_set, rated.sample, choice)
         yield store, chain, Scores(rated.rule_set, rated.corpus, rated.sample, choice, found)

@@ -37,7 +37,7 @@ def supply(store: Store, select: SelectConfig, corpus: CorpusRecord, watcher: Wa
     found: dict[str, str] = {}
     clusters = select.clusters if "tags" in reads else None
     if "tags" in reads and clusters is None:
-        _check_labels(store, corpus, select.tags)
+        check_labels(store, corpus, select.tags)
     if "embeddings" in reads or clusters is not None:
         found["embeddings"] = embedding_of(store, select, corpus, watcher)
     if clusters is not None:
@@ -123,6 +123,15 @@ def embedding_of(store: Store, select: SelectConfig, corpus: CorpusRecord, watch
     folder = Path(named).expanduser()
     if folder.is_dir():
         return computed(store, Embedding(model=named), folder.name, corpus, watcher)
+    return stored_embedding(store, named)
+
+
+def stored_embedding(store: Store, named: str) -> str:
+    """Identity of the embedding of that name in the store.
+
+    Raises:
+        UsageError: there is none.
+    """
     if "/" in named:
         raise UsageError(f"There is no model folder {named!r}; a model is given by its folder.")
     try:
@@ -134,8 +143,8 @@ def embedding_of(store: Store, select: SelectConfig, corpus: CorpusRecord, watch
         ) from error
 
 
-def _check_labels(store: Store, corpus: CorpusRecord, field: str) -> None:
-    """Refuse a field that no record has a label in."""
+def check_labels(store: Store, corpus: CorpusRecord, field: str) -> None:
+    """Raise UsageError if no record has a label in that field."""
     rows = store.corpora.rows(corpus.corpus).row
     for start in range(0, len(rows), BATCH):
         records = store.corpora.records(corpus.corpus, rows[start : start + BATCH])

@@ -14,6 +14,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rulesel.errors import UsageError
 from rulesel.pipeline.watch import Progress, Watcher
 from rulesel.receipt import Scored
 from rulesel.records import Float64, Int64, Selection, Status
@@ -148,6 +149,18 @@ def _dropped(found: Scored, fate: Fate, rows: slice, ids: list[str], words: list
             kind = "duplicate" if position < 0 else "failed" if failed else "not_selected"
             line = {"id": ids[i], "row": row, "kind": kind, "score": score, "reason": words[i]}
             yield orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)  # NaN becomes null
+
+
+def check_beside(out: Path) -> None:
+    """Refuse an output whose side files cannot be written, before any work is done.
+
+    Raises:
+        UsageError: something that is no file stands in the place of one.
+    """
+    for suffix in (".scores.parquet", ".dropped.jsonl", ".receipt.json"):
+        place = out.with_name(out.name + suffix)
+        if place.exists() and not place.is_file():
+            raise UsageError(f"{place} is in the way of a file that belongs to -o {out}. Give another name.")
 
 
 @contextmanager

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from rulesel.config import ScoreConfig
+from rulesel.config import ScoreConfig, SelectConfig
 from rulesel.corpus import Corpus
-from rulesel.pipeline.chain import Chain, named_rules
+from rulesel.pipeline.chain import Chain, named_rules, ratable
 from rulesel.pipeline.lending import check_prices
 from rulesel.pipeline.planning import approve, plan_chain
+from rulesel.pipeline.preflight import check_choice, check_column, check_selection
 from rulesel.pipeline.reading import read_corpus
 from rulesel.pipeline.watch import Watcher
 from rulesel.receipt import Rated
@@ -44,7 +45,13 @@ class RatedSample:
 
 @contextmanager
 def sampled(
-    config: ScoreConfig, source: Corpus, watcher: Watcher, *, only: bool = False, again: Collection[Status] = ()
+    config: ScoreConfig,
+    source: Corpus,
+    watcher: Watcher,
+    *,
+    only: bool = False,
+    again: Collection[Status] = (),
+    select: SelectConfig | None = None,
 ) -> Iterator[tuple[Store, Chain, RatedSample]]:
     """Open the store, read the corpus, ask for consent, and have a sample rated; what follows happens inside.
 
@@ -54,6 +61,7 @@ def sampled(
         watcher: told, and asked for consent where somebody may send a bill.
         only: nothing but the sample will be rated: consent is asked for that alone.
         again: kinds of failure that are asked for once more.
+        select: what will be selected afterwards, checked before anything is asked.
 
     Raises:
         RuleselError: as `run` does.
@@ -62,6 +70,12 @@ def sampled(
     with Store(config.store_path) as store:
         corpus = read_corpus(store, config.corpus, source, watcher)
         chain = Chain(store, config, corpus, watcher, again)
+        if config.rules.anchor not in {None, "overall"}:
+            check_column(store, str(config.rules.anchor))
+        if select is not None:
+            check_selection(store, select, corpus, config.duplicates, config.seed, watcher)
+        if named is not None:
+            check_choice(config, ratable(named, chain.raters)[0])
         check_prices(config, chain.models)
         if not config.yes and not chain.free():
             bill = plan_chain(chain, named)

@@ -15,7 +15,7 @@ from rulesel.config import PickConfig
 from rulesel.corpus import check_output
 from rulesel.errors import UsageError
 from rulesel.pipeline.featuring import overlap
-from rulesel.pipeline.outputs import fate_of, replacing, write_tables
+from rulesel.pipeline.outputs import check_beside, fate_of, replacing, write_tables
 from rulesel.pipeline.picking import picked
 from rulesel.pipeline.watch import Watcher
 from rulesel.records import Int64, Selection
@@ -44,6 +44,7 @@ def select(config: PickConfig, watcher: Watcher | None = None, *, against: Seque
             raise UsageError(f"{config.store} holds no corpus: `rulesel run` or `rulesel score` reads one.")
         source = receipts.source_of(corpus)
         check_output(out, source.format, config.as_, shape=corpus.shape, corpus=Path(corpus.path))
+        check_beside(out)
         found = receipts.from_column(store, config, corpus)
         selection = picked(store, config.select, config.seed, corpus, found, watcher)
         if against:

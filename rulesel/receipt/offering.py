@@ -15,7 +15,7 @@ from rulesel.config import SelectConfig
 from rulesel.corpus import field_values
 from rulesel.errors import UsageError
 from rulesel.receipt.derive import Scored, row_ids, source_of
-from rulesel.records import Float32, Float64, Selection
+from rulesel.records import Float32, Float64, Int64, Selection
 from rulesel.selection import Pool, choose
 from rulesel.store import CorpusRecord, Store
 
@@ -125,9 +125,14 @@ def labels_of(value: str | None) -> list[str]:
     return [value]
 
 
+def field_of(store: Store, corpus: CorpusRecord, rows: Int64, field: str) -> list[str | None]:
+    """The value of a field in some records of a corpus, as text; None where a record has none."""
+    records = store.corpora.records(corpus.corpus, rows)
+    return field_values(records, source_of(corpus).format, corpus.header, field)
+
+
 def _values(store: Store, corpus: CorpusRecord, found: Scored, field: str) -> list[str | None]:
-    records = store.corpora.records(corpus.corpus, found.rows.row[found.pool])
-    values = field_values(records, source_of(corpus).format, corpus.header, field)
+    values = field_of(store, corpus, found.rows.row[found.pool], field)
     if values and all(value is None for value in values):
         raise UsageError(f"No record of the corpus has a field {field!r}.")
     return values

@@ -78,6 +78,18 @@ class Selector(Spec, ABC):
     given: tuple[Annotated[int, Field(ge=0)], ...] = ()
     """Rows chosen already, for those who write parameters down; `choose` adds them to the pool's."""
 
+    def check(self, n: int, k: int, width: int) -> None:
+        """Refuse what cannot be done, or would take far too long, before anything is rated for it.
+
+        Args:
+            n: rows offered.
+            k: how many of them to pick.
+            width: numbers in an embedding.
+
+        Raises:
+            ValueError: says what to do instead.
+        """
+
     @abstractmethod
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
         """Pick k distinct rows, best first; fewer only with `report["shortfall"]`."""

@@ -42,11 +42,15 @@ class NovelSelect(Selector):
     zero: Zero = "error"
 
     @override
+    def check(self, n: int, k: int, width: int) -> None:
+        density = 2e-11 * n * n * width if self.density_power > 0 else 0.0
+        instead = "offer fewer rows (a threshold), or use kcenter"
+        refuse(density + STEP[self.mode] * n * k, f"novelselect on {n:,} rows", instead)
+
+    @override
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
         published = self.mode == "published"
-        n, instead = pool.n, "offer fewer rows (a threshold), or use kcenter"
-        density = 2e-11 * n * n * width(pool, self.reads) if self.density_power > 0 else 0.0
-        refuse(density + STEP[self.mode] * n * min(k, n), f"novelselect on {n:,} rows", instead)
+        self.check(pool.n, min(k, pool.n), width(pool, self.reads))
         rows = offer(pool, (*self.reads, *(["quality"] if self.weigh else [])), listed=published)
         if not rows.left:
             return rows.nothing(k)

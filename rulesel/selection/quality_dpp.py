@@ -34,9 +34,12 @@ class QualityDpp(Selector):
     zero: Zero = "error"
 
     @override
+    def check(self, n: int, k: int, width: int) -> None:
+        refuse(8e-10 * width * n * k, f"quality_dpp on {n:,} rows", "offer fewer rows (a threshold), or use qdit")
+
+    @override
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
-        work = width(pool, self.reads) * pool.n * min(k, pool.n)
-        refuse(8e-10 * work, f"quality_dpp on {pool.n:,} rows", "offer fewer rows (a threshold), or use qdit")
+        self.check(pool.n, min(k, pool.n), width(pool, self.reads))
         rows = offer(pool, self.reads)
         if not rows.left:
             return rows.nothing(k)
