@@ -237,17 +237,20 @@ def test_too_few_usable_rules_are_used_all_and_said(run_config):
 def test_the_alarm_waits_for_fifty_rows_and_for_certainty():
     assert wilson_lower(50, 100) == pytest.approx(0.4038, abs=1e-4)
     failing, fine = np.full((ALARM_ROWS - 1, 4), Status.parse, dtype=np.uint8), np.zeros((200, 4), dtype=np.uint8)
-    tally = Tally(0.1, "sample")
+    tally = Tally(0.1, "sample", {}, 800)
     tally.add(failing)
     tally.alarm()
     tally.add(failing[:1])
     with pytest.raises(TooManyFailures, match="parse 200"):
         tally.alarm()
     fine[:20] = Status.http  # exactly 10 %: not surely above
-    tally = Tally(0.1, "sample")
+    tally = Tally(0.1, "sample", {}, 800)
     tally.add(fine)
     tally.alarm()
-    tally = Tally(0.0, "sample")
+    few = Tally(0.1, "sample", {Status.ok: 9_000, Status.parse: 200}, 800)  # at most 1,000 of 10,000 can fail
+    few.add(np.full((200, 4), Status.parse, dtype=np.uint8))
+    few.alarm()
+    tally = Tally(0.0, "sample", {}, 800)
     tally.add(np.full((200, 4), Status.not_applicable, dtype=np.uint8))
     tally.alarm()
 
