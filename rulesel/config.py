@@ -106,7 +106,8 @@ class SelectConfig(Section):
     k: int | None = Field(default=None, ge=1)
     fraction: float | None = Field(default=None, gt=0, le=1)
     threshold: float | None = None
-    """Least score, in standard deviations above the mean of the sample."""
+    """In the unit of the column `quality`: its least value, or its largest where lower is better. The unit of `score` is
+    standard deviations above the mean of the sample, averaged over the rules."""
     max_tokens: int | None = Field(default=None, ge=1)
     per: dict[str, int] = {}
     """{field: n}: at most n examples of each value of that field of the record."""
@@ -114,7 +115,7 @@ class SelectConfig(Section):
     """The column that says how good an example is."""
     embedding: str | None = None
     """Vectors to compare examples by: a stored feature, a model's folder or "projection"; unnamed, an imported
-    embedding, else the projection."""
+    embedding that has vectors of at least half of the examples, else the projection."""
     tags: str = "clusters"
     """Labels for methods that read them: "clusters" or "clusters:N" of the embedding, or a field of the records."""
 

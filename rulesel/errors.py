@@ -7,6 +7,7 @@ RuleselError                 exit 1   something failed; the message says what
     CorpusError              exit 2   the corpus cannot be read
     PromptError              exit 2   a prompt file is malformed or wrongly filled in
     StoreError               exit 2   the store is locked, damaged or from a newer rulesel
+  NothingSelected            exit 1   a selection without a row; the message says why
   ModelError                 exit 1   a model or its endpoint refuses every request
   BudgetReached              exit 3   --max-cost or --max-requests reached; the same command resumes
   TooManyFailures            exit 4   more cells failed than --max-failed allows; everything rated is kept
@@ -61,6 +62,10 @@ class PromptError(UsageError):
 
 class StoreError(UsageError):
     """The store is locked, damaged or was written by a newer rulesel."""
+
+
+class NothingSelected(RuleselError):
+    """A selection without a row."""
 
 
 class ModelError(RuleselError):

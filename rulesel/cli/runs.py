@@ -25,7 +25,7 @@ def run(
     corpus: o.CorpusArgument,
     k: Annotated[int | None, Opt("-k", help="How many examples to select.")] = None,
     fraction: Annotated[float | None, Opt(help="Select this share of the pool instead.")] = None,
-    threshold: Annotated[float | None, Opt(help="Select only scores of at least this.")] = None,
+    threshold: Annotated[float | None, Opt(help="Select only scores of at least this (standard deviations).")] = None,
     max_tokens: Annotated[int | None, Opt(help="Select until about this many tokens (4 characters each).")] = None,
     per: Annotated[str | None, Opt(metavar="FIELD=N", help="At most N for each value of a field.")] = None,
     method: Annotated[str | None, Opt(help="Selection method; see `rulesel catalog`.")] = None,

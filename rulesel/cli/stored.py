@@ -32,7 +32,9 @@ def select(
     method: Annotated[str, Opt(help="Selection method; see `rulesel catalog`.")] = "top_k",
     k: Annotated[int | None, Opt("-k", help="How many examples.")] = None,
     fraction: Annotated[float | None, Opt(help="This share of the pool instead.")] = None,
-    threshold: Annotated[float | None, Opt(help="Only scores of at least this.")] = None,
+    threshold: Annotated[
+        float | None, Opt(help="Only examples whose --quality is at least this (at most, where lower is better).")
+    ] = None,
     max_tokens: Annotated[int | None, Opt(help="Until about this many tokens (4 characters each).")] = None,
     per: Annotated[str | None, Opt(metavar="FIELD=N", help="At most N for each value of a field.")] = None,
     quality: Annotated[str, Opt(help="The column that says how good an example is.")] = "score",

@@ -33,17 +33,18 @@ class Choice:
 
 
 def rated_sample(store: Store, judge: str | None = None) -> tuple[RuleSet, str, Rated]:
-    """The rule set rated last and the examples rated on most of it.
+    """The rule set rated most and the examples rated on at least half of it.
 
     Args:
         store: opened for reading.
-        judge: whose ratings; of those who rated, the one with the most ratings if not given.
+        judge: name of the rater; the one with the most ratings if not given. Of equal ones the one that came last, of
+            equal rule sets the one with the newest rule.
 
     Raises:
         UsageError: the store holds no ratings, or none by that judge.
     """
     raters = store.db.rows(
-        "SELECT a.rater, a.judge, count(*) AS n FROM ratings r JOIN raters a USING (rater) GROUP BY ALL ORDER BY n DESC"
+        "SELECT a.rater, a.judge, count(*) AS n FROM ratings r JOIN raters a USING (rater) GROUP BY ALL ORDER BY n DESC, a.rater DESC"
     )
     mine = [row for row in raters if judge in (None, row[1])]
     if not mine:
@@ -52,7 +53,7 @@ def rated_sample(store: Store, judge: str | None = None) -> tuple[RuleSet, str, 
     number, name, _ = mine[0]
     found = store.db.rows(
         "SELECT s.id, count(DISTINCT r.rule) AS n FROM rule_sets s JOIN (SELECT DISTINCT rule FROM ratings "
-        "WHERE rater = ?) r USING (rule) GROUP BY s.id ORDER BY n DESC LIMIT 1",
+        "WHERE rater = ?) r USING (rule) GROUP BY s.id ORDER BY n DESC, max(s.rule) DESC, s.id LIMIT 1",
         number,
     )
     rule_set = store.rules.rule_set(found[0][0])

@@ -40,7 +40,7 @@ def explain(store: Store, example: str) -> dict[str, Any]:
         "WITH mine AS (SELECT * FROM ratings WHERE content = ?) "
         "SELECT u.name AS rule, u.text, a.judge AS rater, m.value AS rating, l.status, w.reason, "
         "(SELECT 100.0 * avg((r.value < m.value)::INT) FROM ratings r WHERE r.rule = m.rule AND r.rater = m.rater "
-        "AND r.value IS NOT NULL) AS percentile "
+        "AND r.value IS NOT NULL AND r.content IN (SELECT content FROM current_examples)) AS percentile "
         "FROM mine m JOIN rules u USING (rule) JOIN raters a USING (rater) "
         "LEFT JOIN ratings_long l ON l.rule_id = u.id AND l.rater_id = a.id AND l.row = ? "
         "LEFT JOIN rating_reasons w ON w.content = m.content AND w.rule = m.rule AND w.rater = m.rater ORDER BY u.rule",

@@ -24,6 +24,9 @@ from rulesel.store import CorpusRecord, Store
 BATCH = 1024
 """Examples read together."""
 
+MOST = 0.5
+"""Share of the examples that an imported embedding must have vectors of to be taken without being named."""
+
 
 def supply(store: Store, select: SelectConfig, corpus: CorpusRecord, watcher: Watcher) -> dict[str, str]:
     """See to it that the store holds what the method reads; returns the identity of each feature by its role.
@@ -114,9 +117,9 @@ def overlap(store: Store, against: Sequence[str], corpus: CorpusRecord, watcher:
 
 
 def embedding_of(store: Store, select: SelectConfig, corpus: CorpusRecord, watcher: Watcher) -> str:
-    """The embedding that is named; unnamed, one that was imported, else the projection."""
+    """The embedding that is named; unnamed, an imported one of this corpus, else the projection."""
     named = select.embedding
-    if named is None and (imported := store.features.newest("embedding")) is not None:
+    if named is None and (imported := _imported(store, corpus, watcher)) is not None:
         return imported
     if named is None or named == "projection":
         return computed(store, Embedding(), "projection", corpus, watcher)
@@ -141,6 +144,23 @@ def stored_embedding(store: Store, named: str) -> str:
             f"{str(error).rstrip('.')}. `rulesel import embedding` brings vectors of your own; 'projection' and the "
             "folder of a sentence-transformers model are computed here."
         ) from error
+
+
+def _imported(store: Store, corpus: CorpusRecord, watcher: Watcher) -> str | None:
+    """The newest of the imported embeddings that has vectors of most examples of the corpus."""
+    contents = np.unique(store.corpora.rows(corpus.corpus).content)
+    embeddings = store.features.called("embedding")
+    known = {identity: store.features.known(identity, contents) for identity in embeddings}
+    best = max(embeddings, key=lambda identity: known[identity], default=None)  # of equal ones the newest
+    if best is None:
+        return None
+    said = f"the imported embedding has vectors of {known[best]:,} of the {len(contents):,} examples"
+    if known[best] < MOST * len(contents):
+        watcher.say(f"{said}: the projection is used instead (--embedding embedding takes it all the same)")
+        return None
+    if known[best] < len(contents):
+        watcher.say(f"{said}; the others cannot be selected")
+    return best
 
 
 def check_labels(store: Store, corpus: CorpusRecord, field: str) -> None:

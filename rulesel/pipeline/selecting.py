@@ -11,9 +11,9 @@ import numpy as np
 import orjson
 
 from rulesel import receipt as receipts
-from rulesel.config import PickConfig
+from rulesel.config import PickConfig, SelectConfig
 from rulesel.corpus import check_output
-from rulesel.errors import UsageError
+from rulesel.errors import UnknownName, UsageError
 from rulesel.pipeline.featuring import overlap
 from rulesel.pipeline.outputs import check_beside, fate_of, replacing, write_tables
 from rulesel.pipeline.picking import picked
@@ -33,6 +33,7 @@ def select(config: PickConfig, watcher: Watcher | None = None, *, against: Seque
 
     Raises:
         UsageError: the store holds no corpus, no such column, or the output cannot be written.
+        NothingSelected: no row is picked.
     """
     watcher = watcher or Watcher()
     if config.store is None:
@@ -45,6 +46,9 @@ def select(config: PickConfig, watcher: Watcher | None = None, *, against: Seque
         source = receipts.source_of(corpus)
         check_output(out, source.format, config.as_, shape=corpus.shape, corpus=Path(corpus.path))
         check_beside(out)
+        names = store.columns.names()
+        if config.select.quality not in (*names, SelectConfig.model_fields["quality"].default):
+            raise UnknownName("column", config.select.quality, names)
         found = receipts.from_column(store, config, corpus)
         selection = picked(store, config.select, config.seed, corpus, found, watcher)
         if against:

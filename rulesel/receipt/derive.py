@@ -53,6 +53,7 @@ class Scored:
         values: float32 (n, r).
         status: uint8 (n, r).
         scores: float64 (n,), higher is better, NaN under the coverage gate.
+        turned: the scores are a column in which lower is better, its sign turned.
     """
 
     rows: Rows
@@ -61,6 +62,7 @@ class Scored:
     values: Float32
     status: UInt8
     scores: Float64
+    turned: bool = False
 
 
 def pool_of(rows: Rows, duplicates: str) -> Int64:
@@ -220,8 +222,10 @@ def from_column(store: Store, config: PickConfig, corpus: CorpusRecord) -> Score
     else:
         values, direction = store.columns.read(config.select.quality, rows.content[pool])
     none = np.empty((len(pool), 0))
-    scores = values if direction == "higher" else -values
-    return Scored(rows, pool, [], none.astype(np.float32), none.astype(np.uint8), scores)
+    lower = direction != "higher"
+    return Scored(
+        rows, pool, [], none.astype(np.float32), none.astype(np.uint8), -values if lower else values, turned=lower
+    )
 
 
 def source_of(corpus: CorpusRecord) -> SourceInfo:

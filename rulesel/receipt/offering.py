@@ -53,10 +53,13 @@ def selection_of(
     contents = found.rows.content[found.pool]
     lengths = store.corpora.lengths(contents)
     selector = select.selector
-    columns = {"length": lengths.astype(np.float64)}
+    columns, turned = {"length": lengths.astype(np.float64)}, set()
     for name in selector.reads:
         if name not in FIELDS and name not in columns:
-            columns[name] = store.columns.read(name, contents)[0]
+            values, direction = store.columns.read(name, contents)
+            if direction != "higher":
+                turned.add(name)
+            columns[name] = -values if name in turned else values
     offered = Pool(
         n=len(found.pool),
         ids=row_ids(found.rows)[found.pool],
@@ -65,6 +68,7 @@ def selection_of(
         token_counts=-(-lengths // CHARACTERS_PER_TOKEN),
         progress=progress,
         origin=found.rows.row[found.pool],
+        turned=frozenset(turned),
         **_vectors(store, select, corpus, found, features or {}),
     )
     k = select.k if select.fraction is None else max(1, round(select.fraction * len(found.pool)))
@@ -77,7 +81,7 @@ def selection_of(
             offered,
             k=k,
             max_tokens=select.max_tokens,
-            threshold=select.threshold,
+            threshold=-select.threshold if select.threshold is not None and found.turned else select.threshold,
             groups=groups,
             per_group=per_group,
             seed=seed,

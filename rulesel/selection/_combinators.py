@@ -34,7 +34,7 @@ def choose(
         pool: the rows offered.
         k: how many rows; None for as many as the other limits allow.
         max_tokens: the shortest prefix of the ranking that holds at least this many tokens (`pool.token_counts`).
-        threshold: only rows whose quality is at least this.
+        threshold: only rows whose quality is at least this, in the unit of `pool.quality`.
         groups: (n,) the group of each row, for `per_group`; None is a group of its own.
         per_group: at most this many rows of each group, the method being run within each.
         seed: names the draw.

@@ -27,7 +27,9 @@ class Pool:
         embeddings: float32 (n, d).
         tags: n sequences of labels (str, or int rows of tag_embeddings).
         tag_embeddings: tag -> vector, or (L, d) for int tags.
-        columns: further numbers by name, float64 (n,), direction in the column's own metadata.
+        columns: further numbers by name, float64 (n,), higher is better; `raw` gives those that were turned for that as
+            they were. Names of other fields are refused.
+        turned: names of the columns whose sign was turned because lower is better.
         token_counts: int64 (n,).
         given: rows already chosen elsewhere: never picked again, and counted as present by methods that spread out.
         progress: told (picked, k) now and then by methods that take long.
@@ -46,6 +48,18 @@ class Pool:
     given: Int64 = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     progress: Progress | None = field(default=None, compare=False)
     origin: Int64 | None = None
+    turned: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        """Refuse a column that would stand for a field of the pool."""
+        own = {f.name for f in fields(self)}
+        if meant := sorted(own.intersection(self.columns)):
+            raise ValueError(f"A column cannot be called {meant[0]!r}: that is a part of the pool itself.")
+
+    def raw(self, name: str) -> Float64:
+        """A column as it was before it was turned so that higher is better, (n,); ValueError as for `need`."""
+        values: Float64 = self.need(name)
+        return -values if name in self.turned else values
 
     def need(self, name: str) -> Any:  # noqa: ANN401 - the array of that name
         """The field or column of that name.
@@ -55,7 +69,8 @@ class Pool:
         """
         value = self.columns[name] if name in self.columns else getattr(self, name, None)
         if value is None:
-            known = [f.name for f in fields(self) if f.name not in {"n", "columns", "given", "progress", "origin"}]
+            beside = {"n", "columns", "given", "progress", "origin", "turned"}
+            known = [f.name for f in fields(self) if f.name not in beside]
             have = [name for name in known if getattr(self, name) is not None]
             raise ValueError(
                 f"This method reads {name!r}, which the pool does not have; it has {[*have, *self.columns]}."

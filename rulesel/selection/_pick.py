@@ -43,7 +43,7 @@ def pick(
         tag_embeddings: tag -> vector, or (L, d) indexed by int tags.
         texts: n texts; they become the column `length` in characters, and, where the method reads embeddings and none
             are given, those of `rulesel.algorithms.projection`: hashed words, TF-IDF and a truncated SVD.
-        columns: further numbers by name, (n,) each.
+        columns: further numbers by name, (n,) each, higher is better; not named as another argument.
         given: rows already chosen elsewhere.
         token_counts: (n,), for max_tokens.
         max_tokens: stop once the picks hold this many tokens.
@@ -72,7 +72,9 @@ def pick(
         name: _rows(values, f"columns[{name!r}]", 1).astype(np.float64) for name, values in (columns or {}).items()
     }
     if texts is not None:
-        numbers.setdefault("length", np.array([len(text) for text in texts], dtype=np.float64))
+        if "length" in numbers:
+            raise ValueError("Give texts or columns['length'], not both: texts become that column.")
+        numbers["length"] = np.array([len(text) for text in texts], dtype=np.float64)
         if "embeddings" in selector.reads and embeddings is None and len(texts):
             found["embeddings"] = fit_projection([texts]).embed(texts)
     n = _length(found | numbers | {"tags": tags, "ids": ids})

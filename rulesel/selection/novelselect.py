@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 from typing_extensions import override
@@ -18,6 +18,13 @@ STEP = {"corrected": 7e-7, "published": 4e-7}
 """Seconds a row and pick, about."""
 
 
+class _Weighed:
+    """What is read: quality too where `weigh` is set."""
+
+    def __get__(self, selector: NovelSelect | None, owner: type[NovelSelect]) -> tuple[str, ...]:
+        return ("embeddings", "quality") if selector is not None and selector.weigh else ("embeddings",)
+
+
 class NovelSelect(Selector):
     """Greedy on novelty: the sum over the picks of weight * density * cosine distance.
 
@@ -31,7 +38,7 @@ class NovelSelect(Selector):
     summary: ClassVar[str] = "a set as varied as its pool, most where the pool is dense"
     source: ClassVar[str] = "Yang et al. 2025, arXiv 2502.17184, section 6"
     cost: ClassVar[str] = "n k d and a few passes over n each pick"
-    reads: ClassVar[tuple[str, ...]] = ("embeddings",)
+    reads: ClassVar[Any] = _Weighed()
 
     first: Annotated[int, Field(ge=0)] | None = None
     neighbors: Annotated[int, Field(ge=1)] = 10
@@ -51,7 +58,7 @@ class NovelSelect(Selector):
     def select(self, pool: Pool, k: int, seed: int) -> Selection:
         published = self.mode == "published"
         self.check(pool.n, min(k, pool.n), width(pool, self.reads))
-        rows = offer(pool, (*self.reads, *(["quality"] if self.weigh else [])), listed=published)
+        rows = offer(pool, self.reads, listed=published)
         if not rows.left:
             return rows.nothing(k)
         indices, novelty = novelselect(

@@ -75,10 +75,12 @@ class Features:
         """Whether a feature of that identity is registered."""
         return bool(self._db.one("SELECT count(*) > 0 FROM features WHERE id = ?", identity))
 
-    def newest(self, name: str) -> str | None:
-        """Identity of the newest feature of that name, None if there is none."""
-        found = self._db.one("SELECT id FROM features WHERE name = ? ORDER BY made_at DESC LIMIT 1", name)
-        return None if found is None else str(found)
+    def called(self, name: str) -> list[str]:
+        """Identities of the features of that name, newest first."""
+        return [
+            str(one)
+            for (one,) in self._db.rows("SELECT id FROM features WHERE name = ? ORDER BY made_at DESC, id", name)
+        ]
 
     def named(self, name: str) -> str:
         """Identity of the newest feature of that name.
@@ -86,11 +88,17 @@ class Features:
         Raises:
             UnknownName: there is none.
         """
-        found = self.newest(name)
-        if found is None:
+        found = self.called(name)
+        if not found:
             names = [one for (one,) in self._db.rows("SELECT DISTINCT name FROM features ORDER BY name")]
             raise UnknownName("feature", name, names)
-        return found
+        return found[0]
+
+    def known(self, identity: str, contents: Int64) -> int:
+        """How many of the contents have a vector; raises StoreError as `read` does."""
+        table = self._open(identity)
+        first = table[contents[contents < len(table)], 0]
+        return int(np.isfinite(first).sum())
 
     def read(self, identity: str, contents: Int64) -> Float32:
         """Vectors of contents in any order, float32 (n, d); a row of NaN where there is none.
@@ -98,13 +106,7 @@ class Features:
         Raises:
             StoreError: the feature or its file is gone.
         """
-        file = self._db.one("SELECT path FROM features WHERE id = ?", identity)
-        if file is None or not self._place(str(file)).exists():
-            raise StoreError(
-                f"The vectors {identity} are not beside the store: select again, or bring the folder "
-                f"{self._place('').name} along."
-            )
-        table = np.load(self._place(str(file)), mmap_mode="r", allow_pickle=False)
+        table = self._open(identity)
         found = np.full((len(contents), table.shape[1]), np.nan, dtype=np.float32)
         inside = np.flatnonzero(contents < len(table))
         for start in range(0, len(inside), BLOCK):
@@ -113,6 +115,16 @@ class Features:
             rows[np.isinf(rows[:, 0])] = np.nan
             found[some] = rows
         return found
+
+    def _open(self, identity: str) -> Table:
+        file = self._db.one("SELECT path FROM features WHERE id = ?", identity)
+        if file is None or not self._place(str(file)).exists():
+            raise StoreError(
+                f"The vectors {identity} are not beside the store: select again, or bring the folder "
+                f"{self._place('').name} along."
+            )
+        table: Table = np.load(self._place(str(file)), mmap_mode="r", allow_pickle=False)
+        return table
 
     def _place(self, file: str) -> Path:
         if self._db.path is None:

@@ -1,13 +1,26 @@
 """A sample rated on its own, and rules chosen on it: what a run would choose, and at no further cost."""
 
+import numpy as np
 import pytest
 
 from rulesel.config import RulesConfig
+from rulesel.digest import digest
 from rulesel.errors import UsageError
 from rulesel.pipeline import rate_sample, run
 from rulesel.pipeline.auditing import audit_store
-from rulesel.pipeline.choosing import choose
+from rulesel.pipeline.choosing import choose, rated_sample
+from rulesel.pipeline.explaining import explain
+from rulesel.records import Ratings, Rule, RuleSet
 from rulesel.store import Store
+
+
+def read_texts(store, texts):
+    fields = {"source_format": "jsonl", "shape": "text", "mapping": {"text": "text"}, "header": None, "limit": None}
+    incoming = store.corpora.begin(path="c.jsonl", **fields)
+    rows = np.arange(len(texts))
+    hashes = [digest({"text": text}) for text in texts]
+    incoming.add(rows, hashes, [None] * len(texts), texts, [f"{{{row}}}".encode() for row in rows])
+    return incoming.finish(sha256=digest(texts), n_records=len(texts), skipped={})
 
 
 def chosen(path, r):
@@ -59,3 +72,36 @@ def test_rating_a_sample_needs_rules(run_config):
     config = run_config()
     with pytest.raises(UsageError, match="--domain"):
         rate_sample(config.model_copy(update={"rules": config.rules.model_copy(update={"source": None})}))
+
+
+def rated_by(store, rules, contents, rater, values):
+    numbers = store.rules.numbers(rules)
+    name = store.rules.rater(rater, rater, {}, {})
+    status = np.zeros(values.shape, dtype=np.uint8)
+    store.ratings.add(contents, numbers, name, "sample", Ratings(values.astype(np.float32), status))
+
+
+def test_of_equal_rule_sets_and_raters_the_last_is_taken(tmp_path):
+    sets = [RuleSet(rules=tuple(Rule(name=f"{name} {j}", text=f"{name} {j}.") for j in range(3))) for name in "cab"]
+    values = np.random.default_rng(0).random((8, 3))
+    with Store(tmp_path / "equal.duckdb") as store:
+        read_texts(store, [f"text {i}" for i in range(8)])
+        for rater in ("first", "second"):
+            for rules in sets:
+                store.rules.keep(rules)
+                rated_by(store, rules.rules, np.arange(8), rater, values)
+        found, rater, _ = rated_sample(store)
+    assert [rule.name for rule in found.rules] == ["b 0", "b 1", "b 2"]
+    assert rater == "second"
+
+
+def test_a_percentile_is_among_the_examples_of_the_current_corpus(tmp_path):
+    rules = RuleSet(rules=(Rule(name="clear", text="It is clear."),))
+    with Store(tmp_path / "two.duckdb") as store:
+        read_texts(store, ["far better", "better still", "best"])
+        read_texts(store, ["low", "middle", "high", "higher"])
+        store.rules.keep(rules)
+        rated_by(
+            store, rules.rules, np.arange(7), "rater", np.array([[0.9], [0.95], [1.0], [0.1], [0.2], [0.3], [0.4]])
+        )
+        assert [explain(store, str(row))["ratings"][0]["percentile"] for row in range(4)] == [0, 25, 50, 75]

@@ -7,14 +7,17 @@ import numpy as np
 import pytest
 
 from rulesel.config import CorpusConfig, PickConfig, ScoreConfig, check
-from rulesel.errors import Interrupted, StoreError, UnknownName, UsageError
+from rulesel.errors import Interrupted, NothingSelected, StoreError, UnknownName, UsageError
 from rulesel.pipeline import Watcher, featuring, picking, run, score
 from rulesel.pipeline.explaining import verify_file
 from rulesel.pipeline.importing import import_embedding
 from rulesel.pipeline.reading import open_source, read_corpus
 from rulesel.pipeline.selecting import select
-from rulesel.plugins import names
+from rulesel.plugins import find, names
 from rulesel.receipt.offering import labels_of
+from rulesel.selection import Selector
+from rulesel.selection._ranking import by_key
+from rulesel.selection.longest import Longest
 from rulesel.store import Store
 
 
@@ -229,3 +232,111 @@ def test_a_run_may_use_any_method(run_config, tmp_path):
     outcome = run(run_config(select={"method": "deita", "parameters": {"threshold": 0.5}}))
     assert outcome.receipt["selection"]["n"] <= 40
     assert all(one.agrees for one in verify_file(tmp_path / "out.jsonl.receipt.json"))
+
+
+@pytest.fixture
+def effort(store):
+    """A column in which lower is better: row n of the 400 takes n / 400; the last ten have no number."""
+    values = np.arange(400) / 400
+    values[390:] = np.nan
+    with Store(store) as opened:
+        contents = opened.corpora.rows(opened.corpora.current().corpus).content
+        opened.columns.add("effort", "made here", contents, values, direction="lower", provenance={})
+    return values
+
+
+def rows_of(store, receipt):
+    with Store(store, read_only=True) as opened:
+        return opened.selections.rows(receipt["selection"]["id"])[1].tolist()
+
+
+def test_a_threshold_is_in_the_columns_own_unit_and_at_most_where_lower_is_better(picked, store, effort):
+    receipt = picked("top_k", k=None, threshold=0.1, quality="effort")
+    assert rows_of(store, receipt) == list(range(41))
+    assert receipt["selection"]["report"]["below_threshold"] == 400 - 41
+    assert len(rows_of(store, picked("kcenter", k=None, threshold=0.1, quality="effort"))) == 41
+    with pytest.raises(NothingSelected, match=r"top_k selects nothing: no 'effort' is at most -0.5; the best is 0\."):
+        picked("top_k", k=None, threshold=-0.5, quality="effort")
+    with pytest.raises(NothingSelected, match=r"no 'score' is at least 50; the best is "):
+        picked("top_k", k=None, threshold=50.0)
+
+
+def test_a_column_that_a_method_reads_is_turned_so_that_higher_is_better(picked, store, effort, monkeypatch):
+    seen = []
+
+    def select(self, pool, k, seed):
+        seen.append((pool.need("effort"), pool.raw("effort")))
+        return by_key(pool, pool.need("effort"), k)
+
+    monkeypatch.setattr(Longest, "reads", ("effort",))
+    monkeypatch.setattr(Longest, "select", select)
+    assert rows_of(store, picked("longest", k=3)) == [0, 1, 2]
+    assert rows_of(store, picked("longest", k=3, threshold=0.5, quality="effort")) == [0, 1, 2]
+    for turned, raw in seen:  # of all rows, and of those that a threshold leaves
+        np.testing.assert_array_equal(raw, effort[: len(raw)])
+        np.testing.assert_array_equal(turned, -raw)
+
+
+def test_an_imported_embedding_of_another_corpus_is_not_taken(picked, store, tmp_path, corpus):
+    projected = picked("kcenter")["selection"]["sha256"]
+    np.save(tmp_path / "e.npy", np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32))
+    lines = corpus.read_text().splitlines()
+    other = tmp_path / "other.jsonl"
+    other.write_text(
+        "\n".join(line.replace("Question", "Another") for line in lines[:47]) + "\n" + "\n".join(lines[:3])
+    )
+    config = CorpusConfig(path=str(other))
+    with Store(store) as opened:
+        read_corpus(opened, config, open_source(config), Watcher())
+        import_embedding(opened, tmp_path / "e.npy")
+        there = opened.corpora.current().corpus
+    imported = picked("kcenter", k=5)
+    assert "projection" not in {name for name in imported["selection"]["report"]["features"]}
+    assert len(rows_of(store, imported)) == 5
+    with Store(store) as opened:
+        read_corpus(opened, CorpusConfig(path=str(corpus)), open_source(CorpusConfig(path=str(corpus))), Watcher())
+        assert opened.corpora.current().corpus != there
+    told = Recorder()
+    assert picked("kcenter", told)["selection"]["sha256"] == projected
+    assert any("vectors of 3 of the 400 examples: the projection is used instead" in line for line in told.said)
+    assert len(rows_of(store, picked("kcenter", embedding="embedding"))) == 3
+
+
+@pytest.mark.parametrize("method", names("rulesel.selection"))
+def test_a_selection_of_nothing_is_an_error_that_says_why(method, picked, store, effort, tmp_path):
+    with pytest.raises(NothingSelected, match=rf"{method} selects nothing: no 'effort' is at most -1; the best is 0\."):
+        picked(method, out="nothing.jsonl", threshold=-1.0, quality="effort")
+    with pytest.raises(
+        NothingSelected, match=f"{method} selects nothing: all 400 examples are given as chosen already"
+    ):
+        picked(method, out="nothing.jsonl", parameters={"given": list(range(400))})
+    assert not (tmp_path / "nothing.jsonl").exists()
+
+
+QUALITY = [name for name in names("rulesel.selection") if "quality" in find("rulesel.selection", name, Selector).reads]
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters"), [*((name, {}) for name in QUALITY), ("novelselect", {"weigh": True})]
+)
+def test_quality_that_is_known_of_no_example_is_an_error(method, parameters, picked, store):
+    with Store(store) as opened:
+        opened.columns.add("elsewhere", "x", np.array([10**6]), np.ones(1), provenance={})
+    with pytest.raises(NothingSelected, match="none of the 400 examples has a number in the column 'elsewhere'"):
+        picked(method, quality="elsewhere", parameters=parameters)
+    with pytest.raises(UnknownName, match="No column named 'nowhere'"):
+        picked(method, quality="nowhere", parameters=parameters)
+
+
+def test_vectors_that_no_example_has_are_an_error(picked, store, tmp_path):
+    with Store(store) as opened:
+        n = int(opened.db.one("SELECT max(content) + 1 FROM contents"))
+        opened.features.table("none", n, 2).flush()
+        opened.features.register("none", "none", {})
+    with pytest.raises(NothingSelected, match="none of the 400 examples has embeddings"):
+        picked("kcenter", embedding="none")
+
+
+def test_a_column_that_does_not_exist_is_refused_also_where_the_method_ignores_quality(picked):
+    with pytest.raises(UnknownName, match=r"No column named 'scare'\. Did you mean 'score'"):
+        picked("kcenter", quality="scare")

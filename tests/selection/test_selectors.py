@@ -10,6 +10,7 @@ import pytest
 from rulesel.errors import UnknownName, UsageError
 from rulesel.plugins import build, find, names
 from rulesel.selection import Pool, Selector
+from rulesel.selection._pick import pick
 
 PACKAGE = "rulesel.selection"
 METHODS = names(PACKAGE)
@@ -239,3 +240,14 @@ def test_a_bad_parameter_is_named_in_its_own_words():
         build("rulesel.selection", "gumbel", Selector, {"tau": "much"})
     with pytest.raises(UsageError, match=r"^mixture: parts: given belongs to the mixture"):
         build("rulesel.selection", "mixture", Selector, {"parts": [{"method": "top_k", "parameters": {"given": [1]}}]})
+
+
+def test_a_column_cannot_stand_for_a_part_of_the_pool():
+    quality, other = np.arange(5.0), np.arange(5.0)[::-1]
+    with pytest.raises(ValueError, match="A column cannot be called 'quality'"):
+        pick("top_k", 2, quality=quality, columns={"quality": other})
+    with pytest.raises(ValueError, match="A column cannot be called 'embeddings'"):
+        pick("kcenter", 2, quality=quality, columns={"embeddings": other})
+    with pytest.raises(ValueError, match=r"texts or columns\['length'\], not both"):
+        pick("longest", 2, texts=list("abcde"), columns={"length": other})
+    assert pick("longest", 2, quality=quality, columns={"length": other}).indices.tolist() == [0, 1]
