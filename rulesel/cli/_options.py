@@ -158,7 +158,10 @@ def kept(given: str | None) -> int | str | None:
 
 
 def parameters(given: list[str] | None, option: str = "--param") -> dict[str, Any]:
-    """NAME=VALUE options as values: numbers, true/false and null as YAML reads them."""
+    """NAME=VALUE options as values: numbers, true/false, null, lists and {…} as YAML reads them.
+
+    Other text stays as it is, blanks and colons included.
+    """
     import yaml
 
     from rulesel.errors import UsageError
@@ -168,7 +171,9 @@ def parameters(given: list[str] | None, option: str = "--param") -> dict[str, An
         name, sign, value = one.partition("=")
         if not sign or not name:
             raise UsageError(f"{option} takes NAME=VALUE, got {one!r}.")
-        found[name] = yaml.safe_load(value)
+        read = yaml.safe_load(value)
+        plain = isinstance(read, str) and value.lstrip()[:1] not in {'"', "'"}
+        found[name] = value if plain or (isinstance(read, dict) and not value.lstrip().startswith("{")) else read
     return found
 
 

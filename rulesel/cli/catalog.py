@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rulesel.cli import _options as o
 from rulesel.cli._output import as_json
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def catalog(
 
 def doctor(
     judge: Annotated[str | None, Opt(help="Ask this model for one digit, and tell what stands in its way.")] = None,
+    judge_param: o.JudgeParam = None,
     config: Annotated[str | None, Opt(help="A rulesel.yaml, for its prices.")] = None,
     json: Annotated[bool, Opt("--json", help="JSON for machines.")] = False,
 ) -> None:
@@ -75,7 +77,7 @@ def doctor(
     from rulesel.cli._terminal import table
     from rulesel.pipeline.doctor import examine, examine_model
 
-    findings = examine() if judge is None else examine_model(judge, config)
+    findings = examine() if judge is None else examine_model(judge, config, o.parameters(judge_param, "--judge-param"))
     if json:
         as_json([finding._asdict() for finding in findings])
     else:

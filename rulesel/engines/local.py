@@ -62,13 +62,14 @@ def _rated(job: Job, shard: int, rater: Rater, progress: Progress | None) -> Ite
             waiting.append(batch.hashes)
             yield batch
 
-    for ratings in rater.rate(feed(), job.rules, Lent(job.secret, _no_chat)):
+    for ratings in rater.rate(feed(), job.rules, Lent(job.secret, no_chat)):
         yield waiting.pop(0), ratings
         if progress is not None:
             progress(shard, ratings)
 
 
-def _no_chat(name: str) -> ChatModel:
+def no_chat(name: str) -> ChatModel:
+    """What a worker has in place of chat models; raises UsageError."""
     raise UsageError(
         f"{name}: shards are for raters that run on the worker itself; an endpoint needs the store's ledger."
     )

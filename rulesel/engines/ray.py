@@ -17,10 +17,12 @@ from types import TracebackType
 from typing import Any
 
 from rulesel.engines import Job, open_job
-from rulesel.engines.local import rate_shard
+from rulesel.engines.local import no_chat, rate_shard
 from rulesel.errors import ModelError
 from rulesel.extras import need
-from rulesel.raters import rater_for
+from rulesel.llm.starts import Tried
+from rulesel.raters import Lent, Rater, rater_for
+from rulesel.records import Batch, Rule
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +54,7 @@ class Cluster:
         machines = sum(node["Alive"] for node in self._ray.nodes())
         self.actors = actors or max(1, there // self._gpus if self._gpus else machines)
         self._workers: list[Any] = []
-        self._rater = ""
+        self._rater: tuple[str, dict[str, Any]] | None = None
 
     def rate_shards(
         self,
@@ -84,6 +86,19 @@ class Cluster:
         except self._ray.exceptions.RayError as error:
             raise ModelError(f"Ray: {_cause(error)}") from error
 
+    def try_starts(self, judge: str, rater: Rater, batch: Batch, rule: Rule, secret: bytes) -> list[Tried]:
+        """What each start of the answer does, tried by one actor, which then rates.
+
+        Raises:
+            ModelError: the model cannot be loaded there.
+        """
+        try:
+            (worker, *_) = self._hire(judge, rater.model_dump(mode="json"), 1)
+            found: list[Tried] = self._ray.get(worker.try_starts.remote(batch, rule, secret))
+        except self._ray.exceptions.RayError as error:
+            raise ModelError(f"Ray: {_cause(error)}") from error
+        return found
+
     def close(self) -> None:
         """Stop the actors, and the cluster if it was started here; harmless when called twice."""
         self._stop()
@@ -99,7 +114,7 @@ class Cluster:
     def _drive(
         self, job: Job, waiting: list[int], progress: Callable[[int, int], None], tick: Callable[[], None]
     ) -> int:
-        idle = self._hire(job, len(waiting))
+        idle = self._hire(job.judge, job.parameters, len(waiting))
         folder, total = job.folder.absolute(), 0
         busy: dict[Any, tuple[Any, int]] = {}
         while waiting or busy:
@@ -116,15 +131,16 @@ class Cluster:
                 progress(shard, count)
         return total
 
-    def _hire(self, job: Job, shards: int) -> list[Any]:
-        """Actors with the job's rater open: those that are there, and new ones up to what is needed."""
-        if self._rater != job.rater:
+    def _hire(self, judge: str, parameters: dict[str, Any], shards: int) -> list[Any]:
+        """Actors with the rater open, whatever its answers start with: those that are there, and as many new ones as needed."""
+        rater = judge, {name: value for name, value in parameters.items() if name != "start"}
+        if self._rater != rater:
             self._stop()
-            self._rater = job.rater
+            self._rater = rater
         options = {"num_cpus": 1, "num_gpus": self._gpus, "max_restarts": RETRIES, "max_task_retries": RETRIES}
         remote = self._ray.remote(**options)(Worker)
         while len(self._workers) < min(self.actors, shards):
-            self._workers.append(remote.remote(job.judge, job.parameters, Path.cwd()))
+            self._workers.append(remote.remote(judge, parameters, Path.cwd()))
         return list(self._workers)
 
     def _stop(self) -> None:
@@ -142,9 +158,15 @@ class Worker:
             os.chdir(folder)
         self._rater = rater_for(judge, **parameters)
 
+    def try_starts(self, batch: Batch, rule: Rule, secret: bytes) -> list[Tried]:
+        """What each start of the answer does to the answers about a few examples."""
+        return self._rater.try_starts(batch, rule, Lent(secret, no_chat))
+
     def rate(self, folder: Path, shard: int) -> int:
         """Rate a shard unless it has been; returns how many examples were rated."""
         job = open_job(folder)
+        if self._rater.id != job.rater:
+            self._rater = self._rater.starting(str(job.parameters.get("start") or ""))
         job.check(self._rater)
         return rate_shard(job, shard, self._rater)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -68,15 +68,24 @@ class ByteTokenizer:
 class FakeTokenModel:
     """Draws every probability from a hash of prompt and token, the same for the same prompt in any company."""
 
-    def __init__(self, *, mass: float = 0.9, sampled: int = ord("3"), capacity: int | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        mass: float = 0.9,
+        sampled: int = ord("3"),
+        capacity: int | None = None,
+        after: Mapping[str, float] | None = None,
+    ) -> None:
         """Make one.
 
         Args:
             mass: probability that the ids asked for hold together.
             sampled: the token it says it would say.
             capacity: what it says its cache holds.
+            after: the mass in place of it after prompts that end in one of these; the longest counts.
         """
         self._mass = mass
+        self._after = {tuple(text.encode()): share for text, share in (after or {}).items()}
         self._sampled = sampled
         self.capacity = capacity
         self.calls: list[tuple[int, int]] = []
@@ -93,11 +102,17 @@ class FakeTokenModel:
         self.calls.append((len(prefixes), len(suffixes)))
         keys = np.array([[_key(p, s) for s in suffixes] for p in prefixes], dtype=np.uint64)
         drawn = _uniform(keys.reshape(len(prefixes), len(suffixes), 1), np.asarray(ids, dtype=np.uint64))
-        p = drawn / np.maximum(drawn.sum(axis=-1, keepdims=True), 1e-300) * self._mass
+        drawn = np.where(np.isin(ids, list(b"6789")), 1e-6, drawn)  # digits that are no labels
+        mass = np.array([self._mass_after(s) for s in suffixes]).reshape(1, -1, 1)
+        p = drawn / np.maximum(drawn.sum(axis=-1, keepdims=True), 1e-300) * mass
         lengths = [len(p) for p in prefixes], [len(s) for s in suffixes]
         self._prompt += len(suffixes) * sum(lengths[0]) + len(prefixes) * sum(lengths[1])
         self._cached += max(len(suffixes) - 1, 0) * sum(n // _BLOCK * _BLOCK for n in lengths[0])
         return NextToken(np.log(p), np.full(keys.shape, self._sampled, dtype=np.int64))
+
+    def _mass_after(self, suffix: list[int]) -> float:
+        ends = [end for end in self._after if tuple(suffix[-len(end) :]) == end]
+        return self._after[max(ends, key=len)] if ends else self._mass
 
     def surprise(self, prompts: Sequence[list[int]], spans: Sequence[tuple[int, int]]) -> Float64:
         """A number from a hash of the span."""

@@ -33,6 +33,11 @@ TEMPLATE_ARGUMENTS: dict[str, Any] = {
     "strftime_now": lambda _format: DATE,
 }
 
+THINKS = (
+    "The model's chat template makes it think before it answers, so that its first token is no rating. "
+    "Use the instruct variant, or serve the model and rate through the server."
+)
+
 _MARK = "\u241e"
 _HOLE = re.compile(f"{_MARK}(\\w+){_MARK}")
 _THINKS = re.compile(r"<(?:\w+:)?think(?:ing)?>|\[THINK\]|<\|channel\|>(?:analysis|thought)|<\|begin_of_thought\|>")
@@ -43,7 +48,15 @@ _PROBE = {"nonce": "0a1b2c3d4e5f6071", "document": "One line, and a number: 27.\
 class Split:
     """One prompt in one model's chat template, in four pieces: head, document, question, tail."""
 
-    def __init__(self, tokenizer: Any, prompt: Prompt, *, document: Sequence[str], question: Sequence[str]) -> None:  # noqa: ANN401 - optional package
+    def __init__(
+        self,
+        tokenizer: Any,  # noqa: ANN401 - optional package
+        prompt: Prompt,
+        *,
+        document: Sequence[str],
+        question: Sequence[str],
+        start: str | None = "",
+    ) -> None:
         """Render once and cut.
 
         Args:
@@ -51,9 +64,11 @@ class Split:
             prompt: the prompt; all its document holes stand before all its question holes.
             document: names of the holes that differ from document to document.
             question: names of the holes that differ from question to question.
+            start: how the answer begins; encoded by itself and appended, so that no template trims it. After a template
+                that opens a thought it follows the mark that closes the thought. None: not chosen yet.
 
         Raises:
-            UsageError: the model has no chat template, or one that makes it think before it answers.
+            UsageError: the model has no chat template, or one that makes it think before an answer without a start.
         """
         self._tokenizer = tokenizer
         text = rendered(tokenizer, prompt.messages(**{name: f"{_MARK}{name}{_MARK}" for name in prompt.inputs}))
@@ -63,16 +78,20 @@ class Split:
         if last > asked:
             raise ValueError(f"prompt {prompt.ref}: {', '.join(document)} must stand before {', '.join(question)}")
         controls = _controls(tokenizer, text)
-        start = max([0, *(b for _, b in controls if b <= first), *_seams(text, 0, first)])
+        shared = max([0, *(b for _, b in controls if b <= first), *_seams(text, 0, first)])
         cut = max(_seams(text, last, asked), default=None)
         if cut is None:
             raise ValueError(f"prompt {prompt.ref}: no line ends with a letter between document and question")
         tail = min([a for a, _ in controls if a >= end], default=len(text))
-        _refuse_thinking(text[end:], str(getattr(tokenizer, "chat_template", "")))
-        self._document, self._question = text[start:cut], text[cut:tail]
-        self.head = self._encode([text[:start]], controls=True)[0]
+        closing = _closing(text[end:], str(getattr(tokenizer, "chat_template", "")))
+        self.thinks = bool(closing)
+        if closing is None or (self.thinks and start == ""):
+            raise UsageError(THINKS)
+        self._document, self._question = text[shared:cut], text[cut:tail]
+        self.head = self._encode([text[:shared]], controls=True)[0]
         self._tail = self._encode([text[tail:]], controls=True)[0] if text[tail:] else []
         self._anchored = self._choose_anchor(text, prompt)
+        self._start = self._encode([closing, start], controls=True) if start else []
 
     def prefixes(self, values: Sequence[Mapping[str, str]]) -> list[list[int]]:
         """Token ids up to the cut, one list a document; control tokens in the values are plain text."""
@@ -97,13 +116,16 @@ class Split:
         return found
 
     def suffixes(self, values: Sequence[Mapping[str, str]]) -> list[list[int]]:
-        """Token ids after the cut, one list a question."""
-        return [ids + self._tail for ids in self._encode_parts([_fill(self._question, v) for v in values])]
+        """Token ids after the cut, the start of the answer included, one list a question."""
+        after = self._tail + [i for ids in self._start for i in ids]
+        return [ids + after for ids in self._encode_parts([_fill(self._question, v) for v in values])]
 
     def canonical(self, prompt: Prompt, values: Mapping[str, str]) -> bool:
-        """Whether prefix + suffix are the ids that the whole text has; holds no control token."""
+        """Whether prefix + suffix, up to the answer, are the ids that the whole text has; holds no control token."""
         whole = self._encode([rendered(self._tokenizer, prompt.messages(**values))], controls=True)[0]
-        return self.prefixes([values])[0] + self.suffixes([values])[0] == whole
+        start = sum(map(len, self._start))
+        suffix = self.suffixes([values])[0]
+        return self.prefixes([values])[0] + suffix[: len(suffix) - start] == whole
 
     def spans(self, values: Sequence[Mapping[str, str]]) -> list[tuple[int, int]]:
         """Where the tokens that begin inside each document stand in its prefix, as (first, one past the last)."""
@@ -206,12 +228,16 @@ def _lengthen(text: str, count: int) -> str:
     return text[:at] + "= " * count + text[at:]
 
 
-def _refuse_thinking(tail: str, template: str) -> None:
-    opened = [match.start() for match in _THINKS.finditer(tail)]
+def _closing(tail: str, template: str) -> str | None:
+    """What closes a thought that the template opens before the answer: "" if it opens none, None if there is no telling."""
+    opened = list(_THINKS.finditer(tail))
     closed = [match.start() for match in _THOUGHT.finditer(tail)]
-    harmony = "<|channel|>" in template and not closed
-    if harmony or (opened and (not closed or closed[-1] < opened[-1])):
-        raise UsageError(
-            "The model's chat template makes it think before it answers, so that its first token is no rating. "
-            "Use the instruct variant, or serve the model and rate through the server."
-        )
+    if "<|channel|>" in template and not closed:
+        return None
+    if not opened or (closed and closed[-1] > opened[-1].start()):
+        return ""
+    mark = opened[-1][0]
+    if mark.startswith("<|channel|>"):
+        return None
+    closing = mark.replace("begin", "end") if "begin" in mark else f"{mark[0]}/{mark[1:]}"
+    return f"\n{closing}\n\n"

@@ -105,6 +105,27 @@ def label_ids(tokenizer: Any, labels: Sequence[str]) -> tuple[tuple[int, ...], .
     return tuple(tuple(sorted(ids)) for ids in found.values())
 
 
+def fitting(tokenizer: Any, start: str, labels: Sequence[str]) -> str | None:  # noqa: ANN401 - optional package
+    """The start of an answer that every label follows as one token of its own.
+
+    Returns:
+        The start itself, or without its last blanks where the tokenizer joins a blank to the label; None if neither.
+    """
+    if not start:
+        return start
+    bare = start.rstrip(" ")
+    for form, blank in ((start, ""), (bare, " ")):
+        ids = _ids(tokenizer, form)
+        wholes = [_ids(tokenizer, f"{form}{blank}{label}") for label in labels]
+        if bare and all(whole[:-1] == ids and len(whole) == len(ids) + 1 for whole in wholes):
+            return form
+    return None
+
+
+def _ids(tokenizer: Any, text: str) -> list[int]:  # noqa: ANN401 - optional package
+    return list(tokenizer([text], add_special_tokens=False, verbose=False)["input_ids"][0])
+
+
 def expectations(
     logprobs: Float64, variants: Sequence[Sequence[int]], worth: Mapping[str, float]
 ) -> tuple[Float64, Float64]:

@@ -162,6 +162,7 @@ def _write(store: Store, config: RunConfig, chain: Chain, scores: Scores, select
         found,
         selection,
         raters=chain.rater_ids(),
+        starts=chain.starts(),
         output_sha256=sha256,
     )
     identity = receipt["selection"]["id"]

@@ -12,11 +12,13 @@ from rulesel.digest import digest
 from rulesel.engines.ray import Cluster
 from rulesel.errors import UsageError
 from rulesel.llm.names import is_free
+from rulesel.llm.starts import Tried
 from rulesel.pipeline.grading import grade
 from rulesel.pipeline.lending import attempt
 from rulesel.pipeline.measuring import measured_rules, tell
 from rulesel.pipeline.rating import check_failures, rate
 from rulesel.pipeline.sharding import rate_on
+from rulesel.pipeline.starting import begun, remembered
 from rulesel.pipeline.watch import Watcher
 from rulesel.pipeline.writing import written_rules
 from rulesel.raters import Rater
@@ -32,7 +34,7 @@ from rulesel.receipt import (
     sample_of,
     scored,
 )
-from rulesel.records import Flag, Int64, Rule, RuleSet, Status
+from rulesel.records import Batch, Flag, Int64, Rule, RuleSet, Status
 from rulesel.rules.choice import RuleChoice
 from rulesel.rules.measured import without_sql
 from rulesel.rules.packs import load_rules, nearest_pack
@@ -72,7 +74,7 @@ class Chain:
         """Cells that failed in one of the ways `again` are asked for once more."""
         self.store, self.config, self.corpus, self.watcher, self.again = store, config, corpus, watcher, again
         self.identity = config.identity(corpus.sha256)
-        sample, corpus_rater = config.sample_rater, config.rater
+        sample, corpus_rater = (remembered(store, rater) for rater in (config.sample_rater, config.rater))
         if sample.id == corpus_rater.id:
             corpus_rater = sample  # one engine
         self._raters: dict[str, Rater] = {"sample": sample, "corpus": corpus_rater}
@@ -109,6 +111,10 @@ class Chain:
         rating = [rater.model for rater in self._raters.values() if isinstance(rater, Chat)]
         return [*filter(None, [self.config.rules.writer if self.config.rules.source is None else None]), *rating]
 
+    def starts(self) -> dict[str, str]:
+        """The start of the answers by stage, of raters that have one."""
+        return {stage: start for stage, rater in self._raters.items() if (start := rater.answer_start)}
+
     def rater_ids(self) -> dict[str, str]:
         """Identity of each rater by the stage it works in."""
         return {stage: rater.id for stage, rater in self._raters.items()}
@@ -137,6 +143,7 @@ class Chain:
         """
         rows = self.store.corpora.rows(self.corpus.corpus)
         contents = sample_of(rows, self.config.rules.sample, self.config.seed)
+        self.begin("sample", rule_set.rules[0], contents)
         number = self._rate(rule_set.rules, contents, "sample")
         if (judge := self.config.anchor_judge) is not None:
             grade(
@@ -187,6 +194,8 @@ class Chain:
         read, contents = self.to_read(rule_set, choice)
         if (other := self._raters["sample"]) is not self._raters["corpus"]:
             other.close()  # two engines do not fit one graphics processor
+        if read:
+            self.begin("corpus", read[0], contents)
         number = self._rate(read, contents, "corpus")
         measured = self._measured
         if measured is not None:
@@ -212,6 +221,29 @@ class Chain:
         rules = [rule_set.rules[j] for j in choice.indices]
         read = [rule for rule in rules if self._measured is None or rule.sql is None]
         return read, np.unique(rows.content[pool_of(rows, self.config.duplicates)])
+
+    def begin(self, stage: str, rule: Rule, contents: Int64) -> None:
+        """Have a rater's answers begin as they will in the whole run, chosen now if it was not before.
+
+        Raises:
+            ModelError: no start of the answer makes it a digit.
+        """
+        before = self._raters[stage]
+        if not before.undecided:
+            return
+        lent = self._lender.lent(stage)
+
+        def ask(batch: Batch, rule: Rule) -> list[Tried]:
+            if self._rates_on_ray(before):
+                return self._on_ray().try_starts(self._judge(stage), before, batch, rule, self.store.secret)
+            return before.try_starts(batch, rule, lent)
+
+        rater = begun(self.store, before, contents, rule, ask, self.watcher)
+        for other, same in self._raters.items():
+            if same is before:
+                self._raters[other] = rater
+        if stage == "sample" and "retest" in self._raters and (again := rater.reworded()) is not None:
+            self._raters["retest"] = again
 
     def keep_rater(self) -> Rater:
         """The corpus's rater, from now on the caller's to close."""
@@ -245,10 +277,9 @@ class Chain:
 
     def _rate(self, rules: Sequence[Rule], contents: np.ndarray, stage: str, who: str | None = None) -> int:
         config = self.config
-        judge = config.judge if stage == "corpus" else config.sample_judge or config.judge
         rater = self._raters[who or stage]
-        asked = (self.store, rater, judge, rules, contents, stage)
-        if config.engine == "ray" and who is None and not isinstance(rater, Chat):
+        asked = (self.store, rater, self._judge(stage), rules, contents, stage)
+        if who is None and self._rates_on_ray(rater):
             number = rate_on(
                 self._on_ray(), *asked, watcher=self.watcher, max_failed=config.max_failed, again=self.again
             )
@@ -263,6 +294,14 @@ class Chain:
             )
         check_failures(self.store, contents, self.store.rules.numbers(rules), number, config.max_failed, stage)
         return number
+
+    def _judge(self, stage: str) -> str:
+        """What names the rater of a stage."""
+        config = self.config
+        return config.judge if stage == "corpus" else config.sample_judge or config.judge
+
+    def _rates_on_ray(self, rater: Rater) -> bool:
+        return self.config.engine == "ray" and not isinstance(rater, Chat)
 
     def _on_ray(self) -> Cluster:
         if self._cluster is None:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+import orjson
+
 from rulesel.config import Spending, check, load
 from rulesel.digest import digest
 from rulesel.errors import RuleselError, UsageError
-from rulesel.extras import declared
+from rulesel.extras import declared, shipped
 from rulesel.llm import vllm_setup
 from rulesel.llm.base import ChatModel, Lent
 from rulesel.llm.diagnose import Check, diagnose
-from rulesel.raters import rater_for
+from rulesel.llm.starts import ROWS, best, shown, table
+from rulesel.raters import Rater, rater_for
 from rulesel.records import Batch, Rule, Status
 
 EXTRAS = (
@@ -57,39 +61,61 @@ def examine() -> list[Finding]:
     return findings
 
 
-def examine_model(name: str, config: str | None = None) -> list[Check]:
+def examine_model(name: str, config: str | None = None, parameters: Mapping[str, object] | None = None) -> list[Check]:
     """Ask a model for one digit and tell what stands in the way of a run; may be billed as one request.
 
     Args:
-        name: as `--judge` takes it; the engine of `vllm:…` is opened.
+        name: as `--judge` takes it; the engine of `vllm:…` is opened, and starts of its answers are tried.
         config: a configuration file whose `prices:` are taken.
+        parameters: of the rater.
     """
     if name.startswith("vllm:"):
-        return _examine_engine(name)
+        return _examine_engine(name, parameters or {})
     prices = {} if config is None else check(Spending, {"prices": load(Path(config)).get("prices") or {}}).prices
     return diagnose(name, prices)
 
 
-def _examine_engine(name: str) -> list[Check]:
-    """Open the engine and rate one text under one rule."""
+def _examine_engine(name: str, parameters: Mapping[str, object]) -> list[Check]:
+    """Open the engine, try the starts of an answer on the demo's texts under one rule, and rate them with the best."""
     started = time.monotonic()
     rule = Rule(name="short", text="The answer is short.")
+    lent = Lent(b"", _nobody)
+    checks: list[Check] = []
+    rater: Rater | None = None
     try:
-        rater = rater_for(name)
+        rater = rater_for(name, **parameters)
         _ = rater.id  # the model is there at all
-        try:
-            (ratings,) = rater.rate([Batch([digest(name)], ["Is water wet?"], ["Yes."])], [rule], Lent(b"", _nobody))
-        finally:
-            rater.close()
+        batch = _demo()
+        found = rater.try_starts(batch, rule, lent) if rater.undecided else []
+        engine = f"vLLM {vllm_setup.version()}, ready and asked after {time.monotonic() - started:.0f} s"
+        checks.append(Check("ok", "engine", engine, ""))
+        if found:
+            chosen = best(found)
+            rater = rater.starting(chosen.start)
+            checks.append(Check("ok", "answer start", f"{shown(chosen.start)}\n{table(found)}", ""))
+        (ratings,) = rater.rate([batch], [rule], lent)
     except RuleselError as error:
-        return [Check("failed", "engine", str(error), "")]
-    engine = f"vLLM {vllm_setup.version()}, ready and asked after {time.monotonic() - started:.0f} s"
-    if ratings.status[0, 0] == Status.ok:
-        mass = "" if ratings.mass is None else f", {ratings.mass[0, 0]:.0%} of the probability on the digits"
-        return [Check("ok", "engine", engine, ""), Check("ok", "rating", f"{ratings.values[0, 0]:.2f}{mass}", "")]
-    said = f"no digit: {ratings.reasons[0, 0]}"
-    remedy = "use an instruction-tuned model that does not think first"
-    return [Check("ok", "engine", engine, ""), Check("failed", "rating", said, remedy)]
+        return [*checks, Check("failed", "answer start" if checks else "engine", str(error), "")]
+    finally:
+        if rater is not None:
+            rater.close()
+    ok = ratings.status == Status.ok
+    if not ok.any():
+        said = f"no digit: {ratings.reasons[0, 0]}"
+        return [*checks, Check("failed", "rating", said, "use an instruction-tuned model that does not think first")]
+    mass = "" if ratings.mass is None else f", on average {ratings.mass.mean():.0%} of the probability on the digits"
+    return [*checks, Check("ok", "rating", f"{int(ok.sum())} of {ok.size} texts have a value{mass}", "")]
+
+
+def _demo() -> Batch:
+    """The first examples of the demo's corpus."""
+    lines = (shipped("data") / "demo" / "corpus.jsonl").read_bytes().splitlines()[:ROWS]
+    records = [orjson.loads(line) for line in lines]
+    return Batch(
+        [digest(record) for record in records],
+        [record["instruction"] for record in records],
+        [record["output"] for record in records],
+    )
 
 
 def _nobody(name: str) -> ChatModel:

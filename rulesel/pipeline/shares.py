@@ -87,6 +87,8 @@ def rate_share(config: ScoreConfig, share: tuple[int, int], watcher: Watcher | N
             rater = _prepare(config, note, share[1], watcher)
     try:
         jobs = [open_job(note.parent / name) for name in json.loads(note.read_text(encoding="utf-8"))]
+        if jobs and rater.id != jobs[0].rater:  # the start of the answers is the one that was chosen with the rules
+            rater = rater.starting(str(jobs[0].parameters.get("start") or ""))
         return _rate(config, jobs, rater, share, watcher)
     finally:
         rater.close()
@@ -97,6 +99,8 @@ def _prepare(config: ScoreConfig, note: Path, workers: int, watcher: Watcher) ->
     with sampled(config, open_source(config.corpus), watcher) as (store, chain, found):
         choice = chain.choose(found.rule_set, found.sample)
         rules, contents = chain.to_read(found.rule_set, choice)
+        if rules:
+            chain.begin("corpus", rules[0], contents)
         rater = chain.keep_rater()
         jobs = make_jobs(store, rater, config.judge, rules, contents, root=note.parent, workers=workers)
         with replacing(note) as file:

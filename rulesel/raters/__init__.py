@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 from rulesel.llm.base import Lent
+from rulesel.llm.starts import Tried
 from rulesel.plugins import Spec, build, find, names
 from rulesel.records import Batch, Ratings, Rule
 
@@ -41,6 +42,34 @@ class Rater(Spec, ABC):
     def provenance(self) -> dict[str, Any]:
         """What is recorded beside the ratings but does not make them other ratings."""
         return {}
+
+    @property
+    def undecided(self) -> bool:
+        """Whether the start of its answers is still to be chosen, by trying a few; it has none until then."""
+        return False
+
+    @property
+    def answer_start(self) -> str:
+        """What every answer starts with; empty for nothing."""
+        return ""
+
+    @property
+    def bare_id(self) -> str:
+        """What `id` is without a start of the answer."""
+        return self.id
+
+    def starting(self, start: str, mass: float | None = None) -> Rater:  # noqa: ARG002 - for those that have one
+        """The same rater, engine included, whose answers start so; this one is not to be used any more.
+
+        Args:
+            start: the text.
+            mass: what is known of the probability on the labels after it, for the provenance.
+        """
+        return self
+
+    def try_starts(self, batch: Batch, rule: Rule, lent: Lent) -> list[Tried]:  # noqa: ARG002
+        """What each start does to the answers about a few examples under one rule; empty where none can be tried."""
+        return []
 
     @abstractmethod
     def refuses(self, rule: Rule) -> str | None:

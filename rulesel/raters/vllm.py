@@ -16,13 +16,14 @@ import numpy as np
 from pydantic import Field, PrivateAttr
 
 from rulesel.digest import digest
-from rulesel.errors import UsageError
+from rulesel.errors import ModelError, UsageError
 from rulesel.llm import vllm as engine
 from rulesel.llm.documents import Documents, calls, prepare
 from rulesel.llm.labels import DIGITS, LOW_MASS
 from rulesel.llm.masses import Masses
-from rulesel.llm.split import TEMPLATE_ARGUMENTS, Split
-from rulesel.llm.tokens import NextToken, TokenModel, expectations, label_ids
+from rulesel.llm.split import TEMPLATE_ARGUMENTS, THINKS, Split
+from rulesel.llm.starts import BEYOND, Tried, candidates, tried
+from rulesel.llm.tokens import NextToken, TokenModel, expectations, fitting, label_ids
 from rulesel.llm.vllm_chat import VllmChat
 from rulesel.llm.vllm_setup import host, need_local
 from rulesel.llm.weights import context_of, fingerprint, locate
@@ -41,12 +42,15 @@ KEPT_REASONS = 64
 
 @dataclass
 class _Open:
-    """What rating needs once the model is there; `swapped` where the prompt has the rule before the document."""
+    """What rating needs once the model is there.
+
+    `asked` names prompt and start of the answer; `swapped` is there where the prompt has the rule before the document.
+    """
 
     model: TokenModel
     tokenizer: Any
     longest: int
-    prompt: str
+    asked: tuple[str, str | None]
     split: Split
     swapped: Split | None
     variants: tuple[tuple[int, ...], ...]
@@ -74,6 +78,10 @@ class Vllm(Rater):
 
     The text then differs by that line from what a server is sent.
     """
+    start: str | None = None
+    """What every answer starts with, such as "Rating: "; not given, a run tries a few and keeps the best."""
+    starts: tuple[str, ...] = ()
+    """Further starts to try."""
     perplexity: bool = False
     """Also compute how surprising the document is to the model, which fills the cache for the rules."""
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto"
@@ -88,15 +96,28 @@ class Vllm(Rater):
     _opened: _Open | None = PrivateAttr(None)
     _owner: Vllm | None = PrivateAttr(None)
     """Whose engine it is, where it is another's."""
+    _mass: float | None = PrivateAttr(None)
+    """10th percentile of the mass after the start, where it was tried."""
 
     @property
     def id(self) -> str:
-        """Content address of weights, tokenizer, chat template, prompt, labels and truncation."""
+        """Content address of weights, tokenizer, chat template, prompt, start of the answer, labels and truncation."""
+        return self._id(self.start)
+
+    @property
+    def bare_id(self) -> str:
+        """What `id` is without a start of the answer."""
+        return self._id(None)
+
+    def _id(self, start: str | None) -> str:
         template = {key: value for key, value in TEMPLATE_ARGUMENTS.items() if not callable(value)}
         asked = [load(self.prompt).id, sorted(DIGITS.items()), template]
         read = [self.document_tokens, RULE_TOKENS, self.pad]
         weights = fingerprint(locate(self.model, self.revision))
-        return digest([self.name, self.version, weights, asked, read, self.arguments])
+        more = (
+            [["start", start]] if start else []
+        )  # without one nothing is added: ratings made before there was one stay
+        return digest([self.name, self.version, weights, asked, read, self.arguments, *more])
 
     def reworded(self) -> Vllm:
         """A copy with the other prompt, on the engine of this one."""
@@ -105,15 +126,63 @@ class Vllm(Rater):
         return other
 
     def provenance(self) -> dict[str, Any]:
-        """Versions, number format and compilation."""
-        return host() | {"model": self.model, "dtype": self.dtype, "eager": self.eager}
+        """Versions, number format, compilation, and the mass that the start of the answer had when it was tried."""
+        start = {"start": self.start, "start_mass": self._mass} if self.start else {}
+        return host() | {"model": self.model, "dtype": self.dtype, "eager": self.eager} | start
+
+    @property
+    def undecided(self) -> bool:
+        """Whether no start was named or chosen yet."""
+        return self.start is None
+
+    @property
+    def answer_start(self) -> str:
+        """What every answer starts with."""
+        return self.start or ""
+
+    def starting(self, start: str, mass: float | None = None) -> Vllm:
+        """A copy with that start, which takes over the engine."""
+        other = self.model_copy(update={"start": start})
+        other._mass = mass
+        self._opened = None
+        return other
+
+    def try_starts(self, batch: Batch, rule: Rule, lent: Lent) -> list[Tried]:
+        """What each start does to the answers about a few examples under one rule.
+
+        Raises:
+            ModelError: the model cannot be loaded.
+            UsageError: as `rate`.
+        """
+        opened = self.open()
+        documents = prepare(opened.split, batch, lent.secret, budget=opened.budget, pad=self.pad)
+        found: dict[str, Tried] = {}
+        suffixes: dict[str, list[int]] = {}
+        for start in candidates(self.starts):
+            if (form := fitting(opened.tokenizer, start, list(DIGITS))) is None:
+                found[start] = Tried(start, why="no single token is a digit after it")
+            elif opened.split.thinks and not form:
+                found[start] = Tried(start, why="the chat template makes the model think first")
+            else:
+                split, _ = _split(self.prompt, opened.tokenizer, form)
+                suffixes[start] = split.suffixes([_question(rule)])[0]
+        beyond = _beyond(opened.tokenizer)
+        ids = [i for variant in (*opened.variants, *beyond) for i in variant]
+        answers = opened.model.next_token(documents.prefixes, list(suffixes.values()), ids)
+        if not answers.exact:
+            return []
+        p = np.exp(answers.logprobs)
+        labels = sum(map(len, opened.variants))
+        for j, start in enumerate(suffixes):
+            found[start] = tried(start, p[:, j, :labels].sum(axis=-1), p[:, j, labels:].sum(axis=-1))
+        return [found[start] for start in candidates(self.starts)]
 
     def refuses(self, rule: Rule) -> str | None:
         """A rule too long for the room that is kept for it."""
         text = "".join(_question(rule).values())
         if len(text.encode()) < RULE_TOKENS // 2:  # a token is a byte at least: no need to ask the tokenizer
             return None
-        split, _ = _split(self.prompt, _tokenizer(locate(self.model, self.revision)))
+        split, _ = _split(self.prompt, _tokenizer(locate(self.model, self.revision)), self.start)
         tokens = len(split.suffixes([_question(rule)])[0])
         return f"its prompt takes {tokens} tokens of {RULE_TOKENS}" if tokens > RULE_TOKENS else None
 
@@ -132,6 +201,8 @@ class Vllm(Rater):
     ) -> Iterator[tuple[Ratings, Float64]]:
         """As `rate`, with each document's mean negative log-likelihood per token; NaN unless `perplexity` is on."""
         opened = self.open()
+        if opened.split.thinks and not self.start:
+            raise UsageError(THINKS)
         masses = Masses([rule.name for rule in rules])
         for batch in batches:
             documents = prepare(opened.split, batch, lent.secret, budget=opened.budget, pad=self.pad)
@@ -150,7 +221,7 @@ class Vllm(Rater):
             folder = locate(self.model, self.revision)
             tokenizer = _tokenizer(folder)
             longest = context_of(folder) or 1 << 30
-            head = max(len(_split(prompt, tokenizer)[0].head) for prompt in (self.prompt, PARAPHRASE))
+            head = max(len(_split(prompt, tokenizer, None)[0].head) for prompt in (self.prompt, PARAPHRASE))
             limit = min(head + self.document_tokens + RULE_TOKENS + 1, longest)
             model = engine.Vllm(
                 folder,
@@ -162,7 +233,7 @@ class Vllm(Rater):
                 arguments=({"max_num_batched_tokens": 2048} if self.perplexity else {}) | self.arguments,
             )
             self.use(model, tokenizer, longest)
-        elif self._opened.prompt != self.prompt:  # a copy that asks otherwise
+        elif self._opened.asked != (self.prompt, self.start):  # a copy that asks otherwise
             self.use(self._opened.model, self._opened.tokenizer, self._opened.longest)
         return self._opened or self.open()
 
@@ -174,13 +245,15 @@ class Vllm(Rater):
             tokenizer: of that model.
             longest: tokens its prompts may have.
         """
-        split, swapped = _split(self.prompt, tokenizer)
+        start = self.start
+        if start and (start := fitting(tokenizer, start, list(DIGITS))) is None:
+            raise UsageError(f"After start {self.start!r} this model's tokenizer has no single token for a digit.")
+        split, swapped = _split(self.prompt, tokenizer, start)
         budget = min(len(split.head) + self.document_tokens, longest - RULE_TOKENS - 1)
         if budget < len(split.head) + 64:
             raise UsageError(f"The model reads {longest} tokens: too few for a document beside prompt and rule.")
-        self._opened = _Open(
-            model, tokenizer, longest, self.prompt, split, swapped, label_ids(tokenizer, list(DIGITS)), budget
-        )
+        asked, variants = (self.prompt, self.start), label_ids(tokenizer, list(DIGITS))
+        self._opened = _Open(model, tokenizer, longest, asked, split, swapped, variants, budget)
 
     def chat(self) -> VllmChat:
         """The same engine as a chat model, for grades by the model that rates.
@@ -258,7 +331,15 @@ def _question(rule: Rule) -> dict[str, str]:
     return {"rule": rule.text, "low": low, "high": high}
 
 
-def _split(ref: str, tokenizer: Any) -> tuple[Split, Split | None]:  # noqa: ANN401 - optional package
+def _beyond(tokenizer: Any) -> tuple[tuple[int, ...], ...]:  # noqa: ANN401 - optional package
+    """Ids of the digits that are no labels, where the vocabulary has them."""
+    try:
+        return label_ids(tokenizer, BEYOND)
+    except ModelError:
+        return ()
+
+
+def _split(ref: str, tokenizer: Any, start: str | None) -> tuple[Split, Split | None]:  # noqa: ANN401 - optional package
     """The prompt cut after the document and, if it has the rule first, the prompt cut after the rule.
 
     Only a calibration asks rule first; documents are then cut to length as in the default prompt.
@@ -267,9 +348,9 @@ def _split(ref: str, tokenizer: Any) -> tuple[Split, Split | None]:  # noqa: ANN
     document = [name for name in ("nonce", "document") if name in prompt.inputs]
     question = [name for name in prompt.inputs if name not in document]
     if prompt.body.index("$document") < prompt.body.index(f"${question[0]}"):
-        return Split(tokenizer, prompt, document=document, question=question), None
-    usual, _ = _split("rate_rule@1", tokenizer)
-    return usual, Split(tokenizer, prompt, document=question, question=document)
+        return Split(tokenizer, prompt, document=document, question=question, start=start), None
+    usual, _ = _split("rate_rule@1", tokenizer, start)
+    return usual, Split(tokenizer, prompt, document=question, question=document, start=start)
 
 
 def _tokenizer(folder: Path) -> Any:  # noqa: ANN401 - optional package

@@ -31,6 +31,7 @@ def receipt_of(
     selection: Selection,
     *,
     raters: dict[str, str],
+    starts: dict[str, str],
     output_sha256: str,
 ) -> dict[str, Any]:
     """Everything that lets anyone derive the selection again from the store; plain JSON values, no times."""
@@ -38,6 +39,7 @@ def receipt_of(
         {
             "rules": {"id": rule_set.id, "origin": rule_set.origin, "n": len(rule_set)},
             "raters": raters,
+            **({"answer_starts": starts} if starts else {}),
             "sample": {"n": len(sample.contents), "sha256": digest_of_ids(store.corpora.hashes(sample.contents))},
             "choice": {
                 "method": choice.method,

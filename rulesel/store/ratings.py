@@ -158,6 +158,14 @@ class RatingTable:
             return values, status
         return values[back], status[back]
 
+    def mostly_ok(self, rater: str) -> bool:
+        """Whether more than half of that rater's ratings have a value."""
+        ok, total = self._db.rows(
+            "SELECT count(*) FILTER (status = 0), count(*) FROM ratings JOIN raters a USING (rater) WHERE a.id = ?",
+            rater,
+        )[0]
+        return 2 * int(ok) > int(total)
+
     def failures(self, rater: int, rules: Sequence[int]) -> dict[str, int]:
         """How many cells failed, by kind; not_applicable is no failure."""
         rows = self._db.rows(

@@ -93,6 +93,15 @@ class RuleTable:
         known = self._db.one("SELECT value FROM settings WHERE name = ?", f"written {asked}")
         return None if known is None else self.rule_set(str(known))
 
+    def keep_start(self, rater: str, chosen: dict[str, Any]) -> None:
+        """Remember the start of a rater's answers, under the rater's identity without a start."""
+        self._db.con.execute("INSERT INTO settings VALUES (?, ?)", [f"start {rater}", json.dumps(chosen)])
+
+    def start(self, rater: str) -> dict[str, Any] | None:
+        """What was remembered."""
+        known = self._db.one("SELECT value FROM settings WHERE name = ?", f"start {rater}")
+        return None if known is None else dict(json.loads(known))
+
     def rater(self, identity: str, judge: str, parameters: dict[str, Any], provenance: dict[str, Any]) -> int:
         """The rater's number in the store; a new one is added."""
         known = self._db.one("SELECT rater FROM raters WHERE id = ?", identity)

@@ -1,0 +1,158 @@
+"""The start of a rater's answers over a run's life: chosen once, shown, kept, found again."""
+
+import json
+
+import pytest
+
+from rulesel.errors import ModelError
+from rulesel.llm.fake_tokens import ByteTokenizer, FakeTokenModel
+from rulesel.pipeline import Watcher, run, score
+from rulesel.pipeline.doctor import examine_model
+from rulesel.pipeline.explaining import verify_file
+from rulesel.pipeline.planning import plan
+from rulesel.pipeline.retrying import find_failures, go_on
+from rulesel.pipeline.sharding import merge
+from rulesel.pipeline.shares import rate_share
+from rulesel.raters.vllm import Vllm
+from rulesel.store import Store
+
+
+class Recorder(Watcher):
+    def __init__(self):
+        self.said = []
+
+    def say(self, line):
+        self.said.append(line)
+
+
+@pytest.fixture
+def engine(tmp_path, monkeypatch):
+    """`vllm:FOLDER` with an engine that answers with a digit after "Rating: " alone; its masses can be changed."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"max_position_embeddings": 8192}))
+    (folder / "model.safetensors").write_bytes(b"none")
+    opened, opening = [], Vllm.open
+    masses = {"mass": 0.1, "after": {"Rating: ": 0.9, "Score: ": 0.7}}
+
+    def fake(rater):
+        if rater._opened is None and rater._owner is None:
+            opened.append(FakeTokenModel(**masses))
+            rater.use(opened[-1], ByteTokenizer(), 8192)
+        return opening(rater)
+
+    monkeypatch.setattr(Vllm, "open", fake)
+    return f"vllm:{folder}", opened, masses
+
+
+def cells(path):
+    with Store(path, read_only=True) as store:
+        return store.db.rows(
+            "SELECT a.id, r.stage, count(*), count(*) FILTER (r.status = 0) FROM ratings r JOIN raters a USING (rater) "
+            "GROUP BY ALL ORDER BY ALL"
+        )
+
+
+def test_a_run_tries_the_starts_keeps_the_best_and_says_so(model_config, engine, tmp_path):
+    recorder = Recorder()
+    outcome = run(model_config(engine[0], rules={"retest": 10}), recorder)
+    (line,) = [line for line in recorder.said if line.startswith("answer start")]
+    assert line == (
+        "answer start: 'Rating: '; the digits 0 to 5 then have 90% of the probability or more in nine of ten answers "
+        "(10% without a start)"
+    )
+    assert outcome.receipt["answer_starts"] == {"sample": "Rating: ", "corpus": "Rating: ", "retest": "Rating: "}
+    assert all(n == ok for _, _, n, ok in cells(tmp_path / "store.duckdb"))
+    assert len(engine[1]) == 1
+    with Store(tmp_path / "store.duckdb", read_only=True) as store:
+        provenance = json.loads(store.db.one("SELECT provenance FROM raters ORDER BY rater LIMIT 1"))
+    assert provenance["start"] == "Rating: "
+    assert provenance["start_mass"] == pytest.approx(0.9, abs=1e-5)
+
+
+def test_a_later_run_does_not_choose_again(model_config, engine, planted, tmp_path):
+    run(model_config(engine[0]))
+    before = {rater for rater, *_ in cells(tmp_path / "store.duckdb")}
+    engine[2]["after"] = {"Rating: ": 0.7, "Score: ": 0.95}
+    planted(90)
+    recorder = Recorder()
+    run(model_config(engine[0]), recorder)
+    assert {rater for rater, *_ in cells(tmp_path / "store.duckdb")} == before
+    assert not [line for line in recorder.said if line.startswith("answer start: 'Score")]
+    assert plan(model_config(engine[0])).calls == 0
+
+
+def test_verify_needs_no_weights(model_config, engine, tmp_path):
+    run(model_config(engine[0]))
+    (tmp_path / "model" / "model.safetensors").unlink()
+    assert all(one.agrees for one in verify_file(tmp_path / "out.jsonl.receipt.json"))
+
+
+def test_failures_are_asked_again_with_the_same_start(model_config, engine, tmp_path):
+    run(model_config(engine[0]))
+    with Store(tmp_path / "store.duckdb") as store:
+        store.db.con.execute("UPDATE ratings SET status = 4, value = NULL WHERE content = 3")
+    before = cells(tmp_path / "store.duckdb")
+    go_on(find_failures(tmp_path / "store.duckdb"), {})
+    after = cells(tmp_path / "store.duckdb")
+    assert [one[:3] for one in after] == [one[:3] for one in before]
+    assert all(n == ok for _, _, n, ok in after)
+
+
+def test_every_worker_uses_the_start_of_the_first(model_config, engine, tmp_path):
+    config = model_config(engine[0])
+    rate_share(config, (1, 2))
+    engine[2]["after"] = {"Rating: ": 0.7, "Score: ": 0.95}
+    rate_share(config, (2, 2))
+    with Store(tmp_path / "store.duckdb") as store:
+        merge(store)
+    assert len({rater for rater, *_ in cells(tmp_path / "store.duckdb")}) == 1
+    score(config)
+    assert all(n == ok for _, _, n, ok in cells(tmp_path / "store.duckdb"))
+
+
+def test_no_rating_is_made_where_no_start_helps(model_config, engine, tmp_path):
+    engine[2]["after"] = {}
+    with pytest.raises(ModelError, match=r"nothing was rated.*\n.*start of the answer"):
+        run(model_config(engine[0]))
+    assert cells(tmp_path / "store.duckdb") == []
+
+
+def test_ratings_made_without_a_start_stay_valid(model_config, engine, tmp_path):
+    engine[2]["mass"] = 0.8
+    run(model_config(engine[0], judge_parameters={"start": ""}))
+    before = cells(tmp_path / "store.duckdb")
+    run(model_config(engine[0]))
+    assert cells(tmp_path / "store.duckdb") == before
+
+
+def test_ratings_that_failed_without_a_start_do_not_keep_it_away(model_config, engine, tmp_path):
+    with pytest.raises(Exception, match=r"failed|digit"):
+        run(model_config(engine[0], judge_parameters={"start": ""}))
+    run(model_config(engine[0]))
+    assert any(ok for *_, ok in cells(tmp_path / "store.duckdb"))
+
+
+def test_a_start_that_is_named_is_not_tried(model_config, engine):
+    recorder = Recorder()
+    outcome = run(model_config(engine[0], judge_parameters={"start": "Score: "}), recorder)
+    assert outcome.receipt["answer_starts"]["sample"] == "Score: "
+    assert not [line for line in recorder.said if line.startswith("answer start")]
+
+
+def test_doctor_shows_what_each_start_does(engine):
+    found = {one.what: one for one in examine_model(engine[0])}
+    assert found["answer start"].state == "ok"
+    assert "'Rating: '" in found["answer start"].found
+    assert found["rating"].state == "ok"
+    engine[2]["after"] = {}
+    failed = examine_model(engine[0])[-1]
+    assert failed.state == "failed"
+    assert "none                  0.10, 0.10" in failed.found
+
+
+def test_doctor_tries_a_start_of_the_users_own(engine):
+    engine[2]["after"] = {"Mark: ": 0.9}
+    found = {one.what: one for one in examine_model(engine[0], parameters={"starts": ["Mark: "]})}
+    assert "'Mark: '" in found["answer start"].found
+    assert found["rating"].state == "ok"
