@@ -242,3 +242,19 @@ def test_the_demo_tells_what_it_kept(tmp_path):
     assert str(tmp_path / "d" / "report.html") in done.stdout
     page = (tmp_path / "d" / "report.html").read_text()
     assert all(word in page for word in ("Report of a selection", "Known flaws", "unsafe advice", "Every rule"))
+
+
+def test_a_parameter_that_is_text_keeps_its_blanks_and_colons():
+    from rulesel.cli._options import parameters
+
+    given = ["start=Rating: ", "a=Score:", 'b=""', 'c=["Mark: ", "x"]', "d=2", "e={k: 1}", "f=The rating is ", "g=null"]
+    assert parameters(given) == {
+        "start": "Rating: ",
+        "a": "Score:",
+        "b": "",
+        "c": ["Mark: ", "x"],
+        "d": 2,
+        "e": {"k": 1},
+        "f": "The rating is ",
+        "g": None,
+    }
