@@ -114,10 +114,10 @@ def _again(chosen: Derived, found: Scored) -> dict[str, tuple[Float64, Float64]]
     """Two opinions of the same examples, wherever there are two."""
     config, choice, sample = chosen.config, chosen.choice, chosen.sample
     pairs: dict[str, tuple[Float64, Float64]] = {}
-    first = choice.score(sample.values)
+    first = choice.score(sample.values, coverage=config.coverage)
     if chosen.retest is not None:
         rows, second = chosen.retest
-        pairs["score, asked again in other words"] = first[rows], choice.score(second)
+        pairs["score, asked again in other words"] = first[rows], choice.score(second, coverage=config.coverage)
     if config.sample_judge not in (None, config.judge):
         contents, at = np.unique(found.rows.content[found.pool], return_index=True)
         here = np.isin(sample.contents, contents)

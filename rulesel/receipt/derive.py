@@ -192,7 +192,7 @@ def scored(
     numbers = [sample.numbers[j] for j in choice.indices]
     apart = [sample.measured[j] for j in choice.indices] if sample.measured else []
     values, status = _matrix(store, rows.content[pool], numbers, rater, measured, apart)
-    return Scored(rows, pool, numbers, values, status, choice.score(values, coverage=config.coverage))
+    return Scored(rows, pool, numbers, values, status, choice.score_chosen(values, coverage=config.coverage))
 
 
 def _matrix(

@@ -73,27 +73,35 @@ class RuleChoice:
     warnings: list[str] = field(default_factory=list)
 
     def score(self, S: npt.ArrayLike, *, coverage: float = 1 - GATE) -> Floats:
-        """One score an example, higher is better, shape (N,).
+        """One score an example, higher is better, shape (N,), from the ratings of all the rules offered.
 
         Ratings are z-scored by the moments of the rows the rules were chosen on, turned where the rule was turned,
         and averaged by weight over the ratings present.
 
         Args:
-            S: ratings of all R rules, shape (N, R), or of the chosen ones in the order of `indices`, shape (N, r);
-                NaN where a rating failed.
+            S: ratings of the R rules offered, in their order, shape (N, R); NaN where a rating failed.
             coverage: least share of the weight that must be present; below it the score is NaN.
 
         Raises:
-            ValueError: neither R nor r columns, or an infinite rating.
+            ValueError: not R columns, or an infinite rating.
         """
-        ratings = np.asarray(S)
-        if ratings.ndim != 2 or ratings.shape[1] not in (len(self.q), len(self.indices)):
-            raise ValueError(
-                f"Ratings to score must have {len(self.q)} columns (all rules) or {len(self.indices)} (the chosen "
-                f"ones), got shape {ratings.shape}."
-            )
-        if ratings.shape[1] == len(self.q):
-            ratings = ratings[:, self.indices]
+        ratings = _columns(S, len(self.q), "rules offered, in their order; `score_chosen` takes the chosen ones")
+        return self._weighed(ratings[:, self.indices], coverage)
+
+    def score_chosen(self, S: npt.ArrayLike, *, coverage: float = 1 - GATE) -> Floats:
+        """The same from the ratings of the chosen rules alone.
+
+        Args:
+            S: ratings of the r chosen rules, in the order of `indices`, shape (N, r); NaN where a rating failed.
+            coverage: as for `score`.
+
+        Raises:
+            ValueError: not r columns, or an infinite rating.
+        """
+        ratings = _columns(S, len(self.indices), "chosen rules, in the order of `indices`; `score` takes all")
+        return self._weighed(ratings, coverage)
+
+    def _weighed(self, ratings: npt.NDArray[np.generic], coverage: float) -> Floats:
         if np.isinf(ratings).any():
             raise ValueError("A rating is infinite; give NaN for a missing rating.")
         total = np.zeros(len(ratings))
@@ -109,3 +117,10 @@ class RuleChoice:
         enough = (missing <= 1 - coverage + GATE_SLACK) & (present > 0)
         score: Floats = np.divide(total, present, out=np.full(len(total), np.nan), where=enough)
         return score
+
+
+def _columns(S: npt.ArrayLike, count: int, what: str) -> npt.NDArray[np.generic]:
+    ratings = np.asarray(S)
+    if ratings.ndim != 2 or ratings.shape[1] != count:
+        raise ValueError(f"Ratings must have shape (examples, {count}), the {what}. Got shape {ratings.shape}.")
+    return ratings

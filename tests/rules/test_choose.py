@@ -287,9 +287,25 @@ def test_a_score_is_the_weighted_mean_of_z_scores():
     choice = choose_rules(S, 5)
     Z = (S - S.mean(axis=0)) / S.std(axis=0)
     np.testing.assert_allclose(choice.score(S), Z[:, choice.indices].mean(axis=1))
-    np.testing.assert_allclose(choice.score(S[:7, choice.indices]), choice.score(S[:7]))
-    with pytest.raises(ValueError, match="15 columns"):
-        choice.score(S[:, :7])
+    np.testing.assert_allclose(choice.score_chosen(S[:7, choice.indices]), choice.score(S[:7]))
+
+
+def test_all_rules_and_the_chosen_ones_are_scored_by_two_functions():
+    S = np.random.default_rng(0).random((60, 3)) @ np.array([[1, 0, 0], [0.3, 1, 0], [0.1, 0.2, 1]])
+    for r in (1, 2, 3):
+        choice = choose_rules(S, r)
+        z = ((S - S.mean(axis=0)) / S.std(axis=0) * choice.sign)[:, choice.indices] @ choice.weights
+        np.testing.assert_allclose(choice.score(S), z)
+        np.testing.assert_allclose(choice.score_chosen(S[:, choice.indices]), z)
+    assert choice.indices == [2, 1, 0]  # all are kept, in another order than they were offered in
+    choice = choose_rules(S, 2)
+    with pytest.raises(ValueError, match=r"shape \(examples, 3\), the rules offered"):
+        choice.score(S[:, :2])
+    with pytest.raises(ValueError, match=r"shape \(examples, 2\), the chosen rules"):
+        choice.score_chosen(S)
+    for wrong in (S[:, 0], S[:, :0], S[None]):
+        pytest.raises(ValueError, choice.score, wrong)
+        pytest.raises(ValueError, choice.score_chosen, wrong)
 
 
 def test_the_gate_lets_one_of_ten_fail_and_not_one_of_nine():
