@@ -136,8 +136,9 @@ def _scores(
     select: SelectConfig | None = None,
 ) -> Iterator[tuple[Store, Chain, Scores]]:
     with sampled(config, source, watcher, again=again, select=select) as (store, chain, rated):
-        choice = chain.choose(rated.rule_set, rated.sample)
-        found = chain.score(rated.rule_set, rated.sample, choice)
+        evidence = chain.evidence(rated.rule_set, rated.sample)
+        choice = chain.choose(rated.rule_set, rated.sample, evidence)
+        found = chain.score(rated.rule_set, rated.sample, evidence, choice)
         yield store, chain, Scores(rated.rule_set, rated.corpus, rated.sample, choice, found)
 
 

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 import numpy as np
 
 from rulesel.config import ScoreConfig
-from rulesel.digest import digest
 from rulesel.engines.ray import Cluster
 from rulesel.errors import UsageError
 from rulesel.llm.names import is_free
@@ -25,6 +24,7 @@ from rulesel.raters import Rater
 from rulesel.raters.chat import Chat
 from rulesel.raters.signals import Signals
 from rulesel.receipt import (
+    Evidence,
     Rated,
     Scored,
     choice_of,
@@ -32,6 +32,7 @@ from rulesel.receipt import (
     pool_of,
     rated,
     sample_of,
+    score_identity,
     scored,
 )
 from rulesel.records import Batch, Flag, Int64, Rule, RuleSet, Status
@@ -173,10 +174,13 @@ class Chain:
             self._raters["measured"] = Signals()
         return rule_set, rated(self.store, rule_set, contents, number, self._measured)
 
-    def choose(self, rule_set: RuleSet, sample: Rated) -> RuleChoice:
-        """The rules kept."""
+    def evidence(self, rule_set: RuleSet, sample: Rated) -> Evidence:
+        """What is known of the rules beside the sample's ratings."""
         again = None if self.retest is None else self.store.rules.rater_number(self.retest.id)
-        evidence = evidence_of(self.store, self.config, rule_set, self.corpus, sample, again)
+        return evidence_of(self.store, self.config, rule_set, self.corpus, sample, again)
+
+    def choose(self, rule_set: RuleSet, sample: Rated, evidence: Evidence) -> RuleChoice:
+        """The rules kept."""
         choice = choice_of(self.config, rule_set, sample, evidence)
         graded = 0 if evidence.anchor is None else int((~np.isnan(evidence.anchor)).sum())
         anchor = f", {graded:,} with an anchor" if graded else ""
@@ -188,7 +192,7 @@ class Chain:
             self.watcher.say(f"  {warning}")
         return choice
 
-    def score(self, rule_set: RuleSet, sample: Rated, choice: RuleChoice) -> Scored:
+    def score(self, rule_set: RuleSet, sample: Rated, evidence: Evidence, choice: RuleChoice) -> Scored:
         """The pool rated on the chosen rules and scored; the scores are kept as the column `score`."""
         rules = [rule_set.rules[j] for j in choice.indices]
         read, contents = self.to_read(rule_set, choice)
@@ -205,13 +209,18 @@ class Chain:
         names = [rule.name for rule in rules]
         self.store.ratings.widen(found.numbers, names, number, *([] if measured is None else [measured]))
         distinct, first = np.unique(found.rows.content[found.pool], return_index=True)
-        weights = choice.weights.tolist()
+        raters = self.rater_ids()
         self.store.columns.add(
             "score",
-            digest(["score/1", [rule.id for rule in rules], weights, self.rater_ids(), self.config.coverage]),
+            score_identity(self.store, self.config, rule_set, raters, sample, evidence, found),
             distinct,
             found.scores[first],
-            provenance={"rules": [rule.name for rule in rules], "weights": weights, "judge": self.config.judge},
+            provenance={
+                "rule_set": rule_set.id,
+                "rules": names,
+                "weights": choice.weights.tolist(),
+                "judge": self.config.judge,
+            },
         )
         return found
 

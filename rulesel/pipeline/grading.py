@@ -120,6 +120,6 @@ def _keep(
     values = np.concatenate([grades.values for _, grades in kept]).astype(np.float64)
     if isinstance(judge, Pairwise):
         why = {i: reason for i, reason in enumerate(reasons) if reason is not None}
-        store.columns.add(judge.column, identity, contents, values, provenance=provenance, reasons=why)
+        store.columns.replace(judge.column, identity, contents, values, provenance=provenance, reasons=why)
     else:
         store.columns.extend(judge.column, identity, contents, values, provenance=provenance, reasons=reasons)

@@ -126,7 +126,7 @@ def _keep_column(
     distinct, first = np.unique(contents, return_index=True)
     store.columns.add(
         name,
-        digest(["imported/1", name, provenance]),
+        digest(["imported/2", name, provenance, lower, store.corpora.hashes(distinct), values[first].tolist()]),
         distinct,
         values[first],
         direction="lower" if lower else "higher",

@@ -14,6 +14,7 @@ from rulesel.errors import CorpusError, UsageError
 from rulesel.pipeline.auditing import Derived, audit_run, corpus_of, derive_choice, joined
 from rulesel.receipt import (
     Scored,
+    digest_of_ids,
     features_of,
     from_column,
     read_receipt,
@@ -22,7 +23,6 @@ from rulesel.receipt import (
     source_of,
     store_path,
 )
-from rulesel.receipt.document import digest_of_ids
 from rulesel.records import Float64, Int64, Selection, Status
 from rulesel.reporting.run import Run
 from rulesel.reporting.run_figures import RunFigures, Stage

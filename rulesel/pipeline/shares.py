@@ -97,7 +97,7 @@ def rate_share(config: ScoreConfig, share: tuple[int, int], watcher: Watcher | N
 def _prepare(config: ScoreConfig, note: Path, workers: int, watcher: Watcher) -> Rater:
     """Everything before the corpus is rated: the sample, the rules, the shards; returns the rater, perhaps open."""
     with sampled(config, open_source(config.corpus), watcher) as (store, chain, found):
-        choice = chain.choose(found.rule_set, found.sample)
+        choice = chain.choose(found.rule_set, found.sample, chain.evidence(found.rule_set, found.sample))
         rules, contents = chain.to_read(found.rule_set, choice)
         if rules:
             chain.begin("corpus", rules[0], contents)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, cast
@@ -15,12 +16,18 @@ from rulesel.config import PickConfig, ScoreConfig
 from rulesel.corpus import SourceInfo, write_selection
 from rulesel.corpus.convert import Shape
 from rulesel.corpus.raw import Format
-from rulesel.errors import RuleselError
+from rulesel.digest import digest
+from rulesel.errors import RuleselError, UsageError
 from rulesel.records import Float32, Float64, Int64, RuleSet, UInt8
 from rulesel.rules.choice import RuleChoice
 from rulesel.rules.choose import choose_rules
 from rulesel.rules.worth import retest_reliability
 from rulesel.store import CorpusRecord, Rows, Store
+
+PERMUTED = (
+    "was computed by an earlier version of rulesel, which took the ratings of rules from the wrong columns where all "
+    "the rules offered were kept: give the command that made it again, no rating is asked for twice."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,31 +113,38 @@ class Evidence:
     Attributes:
         anchor: float64 (n,), how good each sampled example is by a source of its own, NaN where unknown; or None.
         reliability: float64 (R,), agreement of each rule with its re-rating, NaN where unknown; or None.
+        source: identity of the column that the anchor is, even where it says too little to be used.
+        retest: positions in the sample (m,) and the second ratings of these examples (m, R); None without any.
     """
 
     anchor: Float64 | None = None
     reliability: Float64 | None = None
+    source: str | None = None
+    retest: tuple[Int64, Float32] | None = None
 
 
 def evidence_of(
     store: Store, config: ScoreConfig, rule_set: RuleSet, corpus: CorpusRecord, sample: Rated, retest: int | None
 ) -> Evidence:
     """Anchor and reliability as the store holds them; `retest` is who rated a part again, None if nobody did."""
-    anchor = reliability = None
+    anchor = reliability = source = second = None
     if (judge := config.anchor_judge) is not None:
-        anchor = store.columns.read_identity(judge.column, judge.id, sample.contents)
+        anchor, source = store.columns.read_identity(judge.column, judge.id, sample.contents), judge.id
     elif config.rules.anchor not in (None, "overall"):
         values, direction = store.columns.read(str(config.rules.anchor), sample.contents)
-        anchor = values if direction == "higher" else -values
+        anchor, source = (
+            values if direction == "higher" else -values,
+            store.columns.made_from(str(config.rules.anchor))[0],
+        )
     if anchor is not None and np.unique(anchor[~np.isnan(anchor)]).size < 2:
         anchor = None
     if retest is not None:
-        again = sample_of(store.corpora.rows(corpus.corpus), config.rules.retest, config.seed)
-        second = rated(store, rule_set, again, retest)
-        found = retest_reliability(sample.values[np.searchsorted(sample.contents, again)], second.values)[0]
+        part = sample_of(store.corpora.rows(corpus.corpus), config.rules.retest, config.seed)
+        second = np.searchsorted(sample.contents, part), rated(store, rule_set, part, retest).values
+        found = retest_reliability(sample.values[second[0]], second[1])[0]
         reliability = np.where(np.isnan(found), np.nan, np.clip(found, 0.01, 1.0))
         reliability[np.flatnonzero(sample.measured)] = 1.0
-    return Evidence(anchor, reliability)
+    return Evidence(anchor, reliability, source, second)
 
 
 def choice_of(config: ScoreConfig, rule_set: RuleSet, sample: Rated, evidence: Evidence) -> RuleChoice:
@@ -210,11 +224,29 @@ def _matrix(
     return values, status
 
 
+def permuted_column(store: Store, name: str) -> bool:
+    """Whether a column holds scores of an earlier version on all rules of a set, in another order than the set's."""
+    if name != "score" or name not in store.columns.names():
+        return False
+    made = store.columns.made_from(name)[1]
+    if "rule_set" in made or "rules" not in made:
+        return False
+    return any(
+        list(names) != made["rules"] and sorted(names) == sorted(made["rules"])
+        for (names,) in store.db.rows("SELECT list(name ORDER BY position) FROM rule_sets GROUP BY id")
+    )
+
+
 def from_column(store: Store, config: PickConfig, corpus: CorpusRecord) -> Scored:
     """The pool with a column of the store as its score, turned so that higher is better.
 
     A method that does not look at quality does without the column.
+
+    Raises:
+        UsageError: there is no such column, or an earlier version computed it wrongly.
     """
+    if permuted_column(store, config.select.quality):
+        raise UsageError(f"The column {config.select.quality!r} {PERMUTED}")
     rows = store.corpora.rows(corpus.corpus)
     pool = pool_of(rows, config.duplicates)
     if config.select.quality not in store.columns.names() and not config.select.needs_quality:
@@ -226,6 +258,63 @@ def from_column(store: Store, config: PickConfig, corpus: CorpusRecord) -> Score
     return Scored(
         rows, pool, [], none.astype(np.float32), none.astype(np.uint8), -values if lower else values, turned=lower
     )
+
+
+def score_identity(
+    store: Store,
+    config: ScoreConfig,
+    rule_set: RuleSet,
+    raters: Mapping[str, str],
+    sample: Rated,
+    evidence: Evidence,
+    found: Scored,
+) -> str:
+    """Content address of all that the scores are made from, and of which ratings there were; no number is in it.
+
+    Args:
+        store: where the examples are.
+        config: the run's settings.
+        rule_set: the rules offered.
+        raters: identity of each rater by the stage it works in.
+        sample: the ratings the rules were chosen on.
+        evidence: what else was known.
+        found: the pool with its scores.
+    """
+    choosing = {"keep", "method", "kernel", "weights", "required", "forbidden", "retest"}
+    _, first = np.unique(found.rows.content[found.pool], return_index=True)
+    first = first[np.argsort(found.rows.hash_key[found.pool][first], kind="stable")]
+    return digest(
+        [
+            "score/2",
+            rule_set.id,
+            digest_of_ids(store.corpora.hashes(sample.contents)),
+            config.rules.model_dump(mode="json", include=choosing) | {"seed": config.seed},
+            evidence.source,
+            dict(raters),
+            config.coverage,
+            sha256_of_arrays(
+                ~np.isnan(sample.values),
+                None if evidence.anchor is None else ~np.isnan(evidence.anchor),
+                None if evidence.retest is None else ~np.isnan(evidence.retest[1]),
+                found.rows.hash_key[found.pool][first],
+                ~np.isnan(found.values[first]),
+            ),
+        ]
+    )
+
+
+def digest_of_ids(ids: Sequence[str]) -> str:
+    """SHA-256 over the ids in order, a line each."""
+    return hashlib.sha256("".join(f"{one}\n" for one in ids).encode()).hexdigest()
+
+
+def sha256_of_arrays(*arrays: npt.NDArray[np.generic] | None) -> str:
+    """SHA-256 over the shapes and bytes of arrays."""
+    found = hashlib.sha256()
+    for array in arrays:
+        found.update(repr(None if array is None else array.shape).encode())
+        found.update(b"" if array is None else np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
 
 
 def source_of(corpus: CorpusRecord) -> SourceInfo:

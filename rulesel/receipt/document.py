@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import platform
-from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -13,7 +11,7 @@ import numpy as np
 from rulesel.config import PickConfig, RunConfig
 from rulesel.digest import digest
 from rulesel.extras import declared
-from rulesel.receipt.derive import Rated, Scored
+from rulesel.receipt.derive import Rated, Scored, digest_of_ids
 from rulesel.records import RuleSet, Selection
 from rulesel.rules.choice import RuleChoice
 from rulesel.store import CorpusRecord, Store
@@ -128,11 +126,6 @@ def _chosen(rule_set: RuleSet, choice: RuleChoice, place: int) -> dict[str, Any]
         "inclusion": choice.inclusion[j],
         "residual": choice.residual[place],
     }
-
-
-def digest_of_ids(ids: Sequence[str]) -> str:
-    """SHA-256 over the ids in order, a line each."""
-    return hashlib.sha256("".join(f"{one}\n" for one in ids).encode()).hexdigest()
 
 
 def packages() -> dict[str, str]:

@@ -14,6 +14,7 @@ from rulesel.errors import UsageError
 from rulesel.receipt.derive import (
     Scored,
     choice_of,
+    digest_of_ids,
     evidence_of,
     from_column,
     rated,
@@ -21,7 +22,6 @@ from rulesel.receipt.derive import (
     scored,
     write_records,
 )
-from rulesel.receipt.document import digest_of_ids
 from rulesel.receipt.offering import features_of, selection_of
 from rulesel.records import Int64
 from rulesel.store import CorpusRecord, Store

@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from rulesel.errors import UnknownName
-from rulesel.records import Float64, Int64
+from rulesel.errors import StoreError, UnknownName
+from rulesel.records import Bool, Float64, Int64
 from rulesel.store.database import Database, now
+
+SLACK = 1e-9
+"""Relative difference by which the same computation may differ between machines."""
 
 
 class Columns:
@@ -35,7 +38,7 @@ class Columns:
         provenance: dict[str, Any],
         reasons: dict[int, str] | None = None,
     ) -> None:
-        """Keep a column; one of the same identity is replaced.
+        """Keep a column; one of the same identity grows by the contents it lacks, and the name means it from now on.
 
         Args:
             name: how selectors and tables call it.
@@ -45,16 +48,59 @@ class Columns:
             direction: "higher" or "lower" is better.
             provenance: what made the numbers, as JSON.
             reasons: why a value is missing, by position.
+
+        Raises:
+            StoreError: a column of that identity holds other numbers, or is better the other way.
         """
+        with self._db.transaction():
+            old = self._number(name, identity)
+            if old is None:
+                self._make(name, identity, contents, values, direction, provenance, reasons)
+                return
+            there = self._holds(old, contents)
+            differ = _differ(self._values(old, contents[there]), values[there])
+            held = self._db.one('SELECT direction FROM columns WHERE "column" = ?', old)
+            if held != direction or differ.any():
+                raise StoreError(
+                    f"The store holds another column {name!r} under {identity} (of {int(differ.sum()):,} examples it "
+                    "has other numbers): it was changed by hand or by another version of rulesel. Take a new store."
+                )
+            new = np.flatnonzero(~there)
+            why = [reasons.get(i) for i in new.tolist()] if reasons else None
+            self._append(old, contents[new], values[new], why)
+            self.use(name, identity)
+
+    def replace(
+        self,
+        name: str,
+        identity: str,
+        contents: Int64,
+        values: Float64,
+        *,
+        direction: str = "higher",
+        provenance: dict[str, Any],
+        reasons: dict[int, str] | None = None,
+    ) -> None:
+        """Keep a column that was made anew as a whole in place of the one of that identity; arguments as for `add`."""
         with self._db.transaction():
             old = self._number(name, identity)
             if old is not None:
                 self._db.con.execute('DELETE FROM column_values WHERE "column" = ?', [old])
                 self._db.con.execute('DELETE FROM columns WHERE "column" = ?', [old])
-            number = self._new(name, identity, direction, provenance)
-            self._append(
-                number, contents, values, [(reasons or {}).get(i) for i in range(len(contents))] if reasons else None
-            )
+            self._make(name, identity, contents, values, direction, provenance, reasons)
+
+    def _make(
+        self,
+        name: str,
+        identity: str,
+        contents: Int64,
+        values: Float64,
+        direction: str,
+        provenance: dict[str, Any],
+        reasons: dict[int, str] | None,
+    ) -> None:
+        why = [reasons.get(i) for i in range(len(contents))] if reasons else None
+        self._append(self._new(name, identity, direction, provenance), contents, values, why)
 
     def missing(self, identity: str, name: str, contents: Int64, *, again: Collection[str] = ()) -> Int64:
         """Those of the contents (ascending, distinct) that the column has no entry for.
@@ -108,13 +154,30 @@ class Columns:
         Raises:
             UnknownName: there is no such column.
         """
+        number, direction = self._meant(name, '"column", direction')
+        return self._values(number, contents), str(direction)
+
+    def made_from(self, name: str) -> tuple[str, dict[str, Any]]:
+        """Identity and provenance of the column of that name asked for last.
+
+        Raises:
+            UnknownName: there is no such column.
+        """
+        identity, provenance = self._meant(name, "id, provenance")
+        return str(identity), dict(json.loads(provenance))
+
+    def _meant(self, name: str, fields: str) -> tuple[Any, ...]:
         rows = self._db.rows(
-            'SELECT "column", direction FROM columns WHERE name = ? ORDER BY used_at DESC, "column" DESC LIMIT 1', name
+            f'SELECT {fields} FROM columns WHERE name = ? ORDER BY used_at DESC, "column" DESC LIMIT 1', name
         )
         if not rows:
             raise UnknownName("column", name, self.names())
-        number, direction = rows[0]
-        return self._values(number, contents), str(direction)
+        return rows[0]
+
+    def _holds(self, number: int, contents: Int64) -> Bool:
+        table = self._db.arrow('SELECT content FROM column_values WHERE "column" = ?', number)
+        held: Bool = np.isin(contents, table.column(0).to_numpy())
+        return held
 
     def _number(self, name: str, identity: str) -> int | None:
         found = self._db.one('SELECT "column" FROM columns WHERE id = ? AND name = ?', identity, name)
@@ -189,3 +252,12 @@ class Columns:
                 list(kinds),
             )
         )
+
+
+def _differ(held: Float64, given: Float64) -> Bool:
+    """Where two versions of a column are not the same but for rounding."""
+    same = (held == given) | (np.isnan(held) & np.isnan(given))
+    with np.errstate(invalid="ignore"):
+        close = np.abs(held - given) <= SLACK * np.maximum(1.0, np.abs(held))
+    apart: Bool = ~same & ~close
+    return apart

@@ -239,3 +239,18 @@ def test_files_are_written_in_the_form_that_duckdb_1_5_reads(tmp_path):
     with Store(tmp_path / "a.duckdb") as store:
         tags = store.db.one("SELECT tags::VARCHAR FROM duckdb_databases() WHERE database_name = 'store'")
     assert "v1.5" in tags
+
+
+def test_other_numbers_under_an_identity_that_exists_are_refused(tmp_path):
+    with Store(tmp_path / "s.duckdb") as store:
+        contents, values = np.arange(3), np.array([1.0, np.nan, 3.0])
+        store.columns.add("grade", "i", contents, values, provenance={})
+        store.columns.add("grade", "i", np.array([2, 5]), np.array([3.0 * (1 + 1e-13), 5.0]), provenance={})
+        np.testing.assert_array_equal(store.columns.read("grade", np.arange(6))[0], [1, np.nan, 3, np.nan, np.nan, 5])
+        for other in ([1.0, 2.0, 3.0], [1.0, np.nan, np.nan], [1.0, np.nan, 3.0001]):
+            with pytest.raises(StoreError, match="holds another column 'grade'.*1 examples"):
+                store.columns.add("grade", "i", contents, np.array(other), provenance={})
+        with pytest.raises(StoreError, match="another column"):
+            store.columns.add("grade", "i", contents, values, direction="lower", provenance={})
+        store.columns.replace("grade", "i", contents[:1], np.array([7.0]), provenance={})
+        np.testing.assert_array_equal(store.columns.read("grade", contents)[0], [7, np.nan, np.nan])

@@ -1,0 +1,105 @@
+"""The scores of a run: right with all rules kept, never taken for those of another run, never those of a wrong version."""
+
+import gzip
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rulesel.config import PickConfig, RunConfig, check, load
+from rulesel.errors import UsageError
+from rulesel.pipeline import Watcher, run
+from rulesel.pipeline.explaining import verify_file
+from rulesel.pipeline.selecting import select
+from rulesel.store import Store
+
+OLD = Path(__file__).parents[1] / "fixtures" / "store_v1"
+
+
+@pytest.fixture
+def old(tmp_path, monkeypatch):
+    """A store and receipts of the version that permuted columns."""
+    folder = tmp_path / "old"
+    shutil.copytree(OLD, folder)
+    (folder / "store.duckdb").write_bytes(gzip.decompress((folder / "store.duckdb.gz").read_bytes()))
+    monkeypatch.chdir(folder)
+    return folder
+
+
+def ran(name="every", **over):
+    return run(check(RunConfig, load(Path(f"{name}.yaml")) | {"yes": True} | over), Watcher())
+
+
+def columns():
+    with Store(Path("store.duckdb"), read_only=True) as store:
+        return store.db.rows('SELECT id, "column" FROM columns WHERE name = \'score\' ORDER BY "column"')
+
+
+def test_with_all_rules_kept_the_score_is_the_weighted_mean_of_the_rules_own_ratings(old):
+    found = ran()
+    choice = found.choice
+    assert len(choice.indices) == 5
+    assert choice.indices != [0, 1, 2, 3, 4]
+    with Store(Path("store.duckdb"), read_only=True) as store:
+        wanted = np.zeros(len(found.scored.pool))
+        for j, weight in zip(choice.indices, choice.weights, strict=True):
+            rule = found.rule_set.rules[j]
+            held = dict(
+                store.db.rows(
+                    "SELECT content, value FROM ratings JOIN rules USING (rule) JOIN raters USING (rater) "
+                    "WHERE rules.id = ? AND judge = 'signals'",
+                    rule.id,
+                )
+            )
+            values = np.array([held[c] for c in found.scored.rows.content[found.scored.pool].tolist()])
+            wanted += weight * choice.sign[j] * (values - choice.mean[j]) / choice.sd[j]
+    np.testing.assert_allclose(found.scored.scores, wanted, atol=1e-6)
+    assert all(check.agrees for check in verify_file(Path("every.jsonl.receipt.json")))
+
+
+def test_no_more_is_rated_again_than_was_rated():
+    """The second ratings of what is not in the sample were compared with the first ones of other examples."""
+    with pytest.raises(UsageError, match="retest 31 is more than the sample, 30"):
+        check(
+            RunConfig, {"corpus": {"path": "c"}, "out": "o", "select": {"k": 1}, "rules": {"sample": 30, "retest": 31}}
+        )
+
+
+@pytest.mark.slow
+def test_two_samples_have_two_columns_of_scores(old):
+    before = columns()
+    first = ran(seed=1)
+    second = ran(seed=2)
+    assert sorted(first.choice.indices) == sorted(second.choice.indices)
+    assert len(columns()) == len(before) + 2
+    with Store(Path("store.duckdb"), read_only=True) as store:
+        for found, (identity, _) in zip((first, second), columns()[-2:], strict=True):
+            contents = found.scored.rows.content[found.scored.pool]
+            np.testing.assert_array_equal(store.columns.read_identity("score", identity, contents), found.scored.scores)
+    assert np.abs(first.scored.scores - second.scored.scores).max() > 0.01
+    ran(seed=1)
+    assert len(columns()) == len(before) + 2
+
+
+@pytest.mark.slow
+def test_a_rating_that_came_later_makes_other_scores_not_an_error(old):
+    first = ran()
+    gone = int(first.scored.rows.content[first.scored.pool[0]])
+    with Store(Path("store.duckdb")) as store:
+        store.db.con.execute(
+            "UPDATE ratings SET value = NULL, status = 1 WHERE content = ? AND rule = ?",
+            [gone, first.scored.numbers[0]],
+        )
+    assert np.isnan(ran().scored.scores[0])
+    with Store(Path("store.duckdb")) as store:
+        store.db.con.execute("DELETE FROM ratings WHERE status = 1")
+    np.testing.assert_array_equal(ran().scored.scores, first.scored.scores)
+
+
+def test_scores_of_the_version_that_permuted_columns_are_not_selected_by(old):
+    config = check(PickConfig, {"select": {"k": 8}, "store": "store.duckdb", "out": "best.jsonl"})
+    with pytest.raises(UsageError, match=r"'score' was computed by an earlier version .* wrong columns"):
+        select(config, Watcher())
+    picked = ran().receipt["selection"]["sha256"]
+    assert select(config, Watcher())["selection"]["sha256"] == picked
