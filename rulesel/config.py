@@ -78,14 +78,6 @@ class RulesConfig(Section):
             raise ValueError(f"retest {self.retest} is more than the sample of {self.sample} examples it is drawn from")
         return self
 
-    @model_validator(mode="after")
-    def _again(self) -> RulesConfig:
-        if self.retest > self.sample:
-            raise ValueError(
-                f"retest {self.retest} is more than the sample, {self.sample}, a part of which it rates again"
-            )
-        return self
-
     @field_validator("anchor")
     @classmethod
     def _or_none(cls, value: str | None) -> str | None:

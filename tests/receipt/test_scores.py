@@ -58,14 +58,6 @@ def test_with_all_rules_kept_the_score_is_the_weighted_mean_of_the_rules_own_rat
     assert all(check.agrees for check in verify_file(Path("every.jsonl.receipt.json")))
 
 
-def test_no_more_is_rated_again_than_was_rated():
-    """The second ratings of what is not in the sample were compared with the first ones of other examples."""
-    with pytest.raises(UsageError, match="retest 31 is more than the sample, 30"):
-        check(
-            RunConfig, {"corpus": {"path": "c"}, "out": "o", "select": {"k": 1}, "rules": {"sample": 30, "retest": 31}}
-        )
-
-
 @pytest.mark.slow
 def test_two_samples_have_two_columns_of_scores(old):
     before = columns()

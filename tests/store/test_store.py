@@ -248,7 +248,7 @@ def test_other_numbers_under_an_identity_that_exists_are_refused(tmp_path):
         store.columns.add("grade", "i", np.array([2, 5]), np.array([3.0 * (1 + 1e-13), 5.0]), provenance={})
         np.testing.assert_array_equal(store.columns.read("grade", np.arange(6))[0], [1, np.nan, 3, np.nan, np.nan, 5])
         for other in ([1.0, 2.0, 3.0], [1.0, np.nan, np.nan], [1.0, np.nan, 3.0001]):
-            with pytest.raises(StoreError, match="holds another column 'grade'.*1 examples"):
+            with pytest.raises(StoreError, match=r"holds another column 'grade'.*1 examples"):
                 store.columns.add("grade", "i", contents, np.array(other), provenance={})
         with pytest.raises(StoreError, match="another column"):
             store.columns.add("grade", "i", contents, values, direction="lower", provenance={})
