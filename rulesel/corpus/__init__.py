@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rulesel.corpus.convert import Stored
 from rulesel.corpus.fields import field_values
 from rulesel.corpus.opening import open_corpus
 from rulesel.corpus.reader import Chunk, Corpus, SourceInfo, content_hash
@@ -12,6 +13,7 @@ __all__ = [
     "Chunk",
     "Corpus",
     "SourceInfo",
+    "Stored",
     "check_output",
     "content_hash",
     "count_turns",

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from rulesel.corpus.jsonl import parse
 from rulesel.corpus.raw import Format
@@ -33,6 +34,14 @@ def field_values(records: Sequence[bytes], format: Format, header: bytes | None,
     column = names.index(field)
     rows = parse_rows((record.decode("utf-8") for record in records), delimiter(header or b""))
     return [row[column] for row in rows]
+
+
+def fields_reader(format: Format, header: bytes | None) -> Callable[[bytes], dict[str, Any]]:  # noqa: A002
+    """What takes the fields out of a stored record of a corpus; the arguments are those of `field_values`."""
+    if format != "csv":
+        return parse
+    names, mark = field_names(header or b""), delimiter(header or b"")
+    return lambda record: dict(zip(names, next(parse_rows([record.decode("utf-8")], mark)), strict=True))
 
 
 def _as_text(value: object) -> str | None:

@@ -25,6 +25,9 @@ from rulesel.corpus.raw import (
 from rulesel.corpus.source import Source
 from rulesel.corpus.stream import Compression, Tally, blocks, lines, sha256_of
 
+_DIGITS = bytes(ord("0") if 48 <= byte < 58 else byte for byte in range(256))
+_LONG_NUMBER = b"0" * 19
+
 
 class JsonLines(RecordReader):
     """Reads JSON Lines, plain or compressed.
@@ -81,6 +84,9 @@ def parse(record: bytes) -> dict[str, Any]:
         fields = orjson.loads(record)
     except orjson.JSONDecodeError:
         fields = _second_opinion(record)
+    else:
+        if _LONG_NUMBER in record.translate(_DIGITS):  # orjson makes a float of a whole number beyond 64 bits
+            fields = _second_opinion(record)
     if type(fields) is not dict:
         raise Unusable(NOT_OBJECT)
     return fields

@@ -42,17 +42,17 @@ def open_corpus(
     source = locate(path)
     reader = open_reader(source)
     sample = _sample(source, reader)
-    readable = [raw.fields for raw in sample if raw.fields is not None]
+    readable = [(raw.fields, raw.record) for raw in sample if raw.fields is not None]
     if not readable:
         raise _none_usable(source, Counter(raw.reason for raw in sample))
-    fields = Fields(readable)
+    fields = Fields([values for values, _ in readable])
     mapping = choose_mapping(
         fields, source.name, prompt_field=prompt_field, response_field=response_field, text_field=text_field
     )
     reasons: Counter[str] = Counter(raw.reason for raw in sample if raw.fields is None)
-    for values in readable:
+    for values, record in readable:
         try:
-            mapping.read(values)
+            mapping.read(values, record)
         except Unusable as error:
             reasons[str(error)] += 1
     if sum(reasons.values()) == len(sample):

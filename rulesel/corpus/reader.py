@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from rulesel.corpus.mapping import FieldMapping
 from rulesel.corpus.raw import Damaged, Format, Raw, RecordReader, Unusable
-from rulesel.corpus.shapes import FieldMapping
 from rulesel.corpus.source import Source
 from rulesel.digest import digest
 from rulesel.errors import CorpusError
@@ -21,7 +21,7 @@ _LISTED = 1000
 
 @dataclass(frozen=True, slots=True)
 class SourceInfo:
-    """What is needed to write records of a corpus; four values a store can keep.
+    """What is needed to write records of a corpus; values a store can keep.
 
     Attributes:
         format: jsonl, csv, parquet or dataset.
@@ -30,6 +30,7 @@ class SourceInfo:
             user's path was.
         shape: how prompt and response were found; see `Corpus`.
         sha256: of the source's bytes; checked before rows are read again, unless None.
+        mapping: how prompt and response were found, in words; see `Corpus`.
     """
 
     format: Format
@@ -37,6 +38,7 @@ class SourceInfo:
     path: Path
     shape: str
     sha256: str | None = None
+    mapping: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,7 @@ class Corpus:
     @property
     def source(self) -> SourceInfo:
         """What `write_selection` needs."""
-        return SourceInfo(self.format, self.header, self._source.path, self.shape, self.sha256)
+        return SourceInfo(self.format, self.header, self._source.path, self.shape, self.sha256, self.mapping)
 
     def describe(self) -> list[str]:
         """Format and mapping in words, a line each."""
@@ -179,7 +181,7 @@ class Corpus:
         try:
             if fields is None:
                 raise Unusable(reason)
-            prompt, response = self._field_mapping.read(fields)
+            prompt, response = self._field_mapping.read(fields, record)
             content = content_hash(prompt, response)
         except Unusable as error:
             self.skipped[str(error)] += 1

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
-from rulesel.corpus.raw import Unusable
-from rulesel.corpus.turns import Turn, join_turns, looks_like_turns, parse_turns, prompt_and_reply, reply
+from rulesel.corpus.chat import looks_like_conversation, looks_like_turns
+from rulesel.corpus.mapping import BESIDE, FieldMapping, holds
 from rulesel.errors import CorpusError
 
 _CONVERSATIONS = ("messages", "conversations", "conversation", "dialogue")
+_MORE_CONVERSATIONS = ("dialog", "chat", "turns")  # looked at last: these names say less
 _PAIRS: tuple[tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]], ...] = (
     # shape, prompt, joined to it, response: the first of each that is there
     ("alpaca", ("instruction",), ("input", "context"), ("output", "response", "answer", "completion")),
@@ -21,78 +22,11 @@ _PAIRS: tuple[tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...]], ...
         "prompt/response",
         ("prompt", "query", "problem", "input"),
         (),
-        ("response", "completion", "answer", "solution", "output"),
+        ("response", "completion", "answer", "solution", "output", "answers"),
     ),
 )
 _TEXTS = ("text", "content")
 KNOWN_FIELDS = frozenset(name for _, *groups in _PAIRS for group in (*groups, _CONVERSATIONS, _TEXTS) for name in group)
-_WORDS = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
-
-
-@dataclass(frozen=True, slots=True)
-class FieldMapping:
-    """How a record becomes prompt and response.
-
-    Attributes:
-        shape: text, messages, alpaca, question/answer or prompt/response.
-        prompt: field of the prompt; None for plain text and for messages.
-        extra: field joined to the prompt by a blank line where it is not empty.
-        response: field of the response, the text or the conversation.
-    """
-
-    shape: str
-    response: str
-    prompt: str | None = None
-    extra: str | None = None
-
-    def read(self, fields: dict[str, Any]) -> tuple[str | None, str]:
-        """Prompt (None for plain text) and response of a record.
-
-        Raises:
-            Unusable: a field is missing, null, empty or not text.
-        """
-        if self.shape == "messages":
-            return prompt_and_reply(parse_turns(_present(fields, self.response)))
-        response = _text(fields, self.response, reply)
-        if self.prompt is None:
-            return None, response
-        prompt = _text(fields, self.prompt, join_turns)
-        if self.extra is not None and (more := fields.get(self.extra)):
-            if type(more) is not str:
-                raise Unusable(f"{self.extra!r} is {_WORDS.get(type(more), 'not text')}, not text")
-            if not more.isspace():
-                prompt = f"{prompt}\n\n{more}"
-        return prompt, response
-
-    def words(self) -> dict[str, str]:
-        """What prompt and response, or text, are made of, in words."""
-        if self.shape == "messages":
-            return {
-                "prompt": f"turns of {self.response} before the last assistant turn",
-                "response": f"last assistant turn of {self.response}",
-            }
-        if self.prompt is None:
-            return {"text": self.response}
-        joined = f" + blank line + {self.extra}" if self.extra else ""
-        return {"prompt": self.prompt + joined, "response": self.response}
-
-
-def _present(fields: dict[str, Any], name: str) -> object:
-    value = fields.get(name)
-    if value is None:
-        raise Unusable(f"{name!r} is null" if name in fields else f"no field {name!r}")
-    return value
-
-
-def _text(fields: dict[str, Any], name: str, of_turns: Callable[[list[Turn]], str]) -> str:
-    value = fields.get(name)
-    if type(value) is not str:
-        if not looks_like_turns(_present(fields, name)):
-            raise Unusable(f"{name!r} is {_WORDS.get(type(value), 'not text')}, not text")
-        value = of_turns(parse_turns(value))
-    if not value or value.isspace():
-        raise Unusable(f"{name!r} is empty")
-    return value
 
 
 class Fields:
@@ -103,19 +37,38 @@ class Fields:
         self.text: Counter[str] = Counter()
         self.turns: Counter[str] = Counter()
         self.blank: Counter[str] = Counter()
+        self.numbers: Counter[str] = Counter()
+        self.beside: dict[str, dict[str, None]] = {}
         for fields in sample:
             self.names.update(dict.fromkeys(fields))
             for name, value in fields.items():
-                if isinstance(value, str):
-                    (self.text if value.strip() else self.blank)[name] += 1
-                elif looks_like_turns(value):
-                    self.turns[name] += 1
+                self._count(name, value)
+
+    def _count(self, name: str, value: object) -> None:
+        for part, names in BESIDE.items():
+            if name in names and value and holds(part, value):
+                self.beside.setdefault(part, {})[name] = None
+        if name in (*_CONVERSATIONS, *_MORE_CONVERSATIONS) and looks_like_conversation(value):
+            self.turns[name] += 1
+        elif isinstance(value, str):
+            (self.text if value.strip() else self.blank)[name] += 1
+        elif looks_like_turns(value):
+            self.turns[name] += 1
+        elif isinstance(value, (bool, int, float)):
+            self.numbers[name] += 1
 
     def first(self, candidates: Sequence[str]) -> str | None:
         """The first candidate that holds text or turns, unless another one does so more than twice as often."""
         counts = {name: self.text[name] + self.turns[name] for name in candidates}
         most = max(counts.values(), default=0)
         return next((name for name, count in counts.items() if count and 2 * count >= most), None)
+
+    def with_numbers(self) -> Fields:
+        """The same, numbers taken for texts: an answer may be one."""
+        found = Fields([])
+        found.names, found.turns, found.blank, found.beside = self.names, self.turns, self.blank, self.beside
+        found.text = self.text + self.numbers
+        return found
 
     def is_conversation(self, name: str) -> bool:
         """Whether the field holds turns rather than text."""
@@ -138,6 +91,20 @@ def choose_mapping(
     Raises:
         CorpusError: an unknown field, preference pairs, or fields that suggest nothing; says which options to give.
     """
+    found = _chosen(fields, source, prompt_field, response_field, text_field)
+    if found.shape == "text":
+        return found
+    used = [found.prompt, found.extra, found.response, *(BESIDE["history"] if found.shape == "messages" else ())]
+    named = {
+        part: [name for name in BESIDE[part] if name in names and name not in used]
+        for part, names in fields.beside.items()
+    }
+    return replace(found, beside=tuple((part, " or ".join(named[part])) for part in BESIDE if named.get(part)))
+
+
+def _chosen(
+    fields: Fields, source: str, prompt_field: str | None, response_field: str | None, text_field: str | None
+) -> FieldMapping:
     asked = {"--prompt-field": prompt_field, "--response-field": response_field, "--text-field": text_field}
     for option, name in asked.items():
         if name is not None:
@@ -151,7 +118,11 @@ def choose_mapping(
     if {"chosen", "rejected"} <= fields.names.keys():
         raise _preference_pairs(fields, source)
     # by the fields' names where nothing usable is in them, so that the error says what is wrong with the values
-    found = _suggested(fields) or _suggested(Fields([dict.fromkeys(fields.names, "text")]))
+    found = (
+        _suggested(fields)
+        or _suggested(fields.with_numbers())
+        or _suggested(Fields([dict.fromkeys(fields.names, "text")]))
+    )
     if found is None:
         raise CorpusError(
             f"{source}: no known shape. Name the fields: --prompt-field A --response-field B, or --text-field A. "
@@ -187,7 +158,8 @@ def _completed(fields: Fields, source: str, prompt: str | None, response: str | 
     if prompt is None:
         prompt, extra = _suggested_prompt(fields, exclude=response)
     if response is None:
-        response = fields.first([name for _, _, _, names in _PAIRS for name in names if name != prompt])
+        likely = [name for _, _, _, names in _PAIRS for name in names if name != prompt]
+        response = fields.first(likely) or fields.with_numbers().first(likely)
     if prompt is None or response is None:
         missing, given = ("prompt", "response") if prompt is None else ("response", "prompt")
         raise CorpusError(
@@ -220,7 +192,8 @@ def _suggested(fields: Fields) -> FieldMapping | None:
     text = next((name for name in _TEXTS if fields.text[name]), None)
     if text is not None:
         return FieldMapping("text", text)
-    return None
+    late = next((name for name in _MORE_CONVERSATIONS if fields.is_conversation(name)), None)
+    return None if late is None else FieldMapping("messages", late)
 
 
 def _preference_pairs(fields: Fields, source: str) -> CorpusError:

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from rulesel.corpus.columnar import Columnar
-from rulesel.corpus.convert import SHAPES, Shape, converted
+from rulesel.corpus.convert import SHAPES, Shape, Stored, converted
 from rulesel.corpus.detect import open_reader
+from rulesel.corpus.fields import fields_reader
 from rulesel.corpus.gather import write_rows
+from rulesel.corpus.mapping import FieldMapping
 from rulesel.corpus.raw import Damaged, Format
 from rulesel.corpus.reader import SourceInfo
 from rulesel.corpus.source import Source
@@ -100,7 +102,7 @@ def _unpacked_name(out: Path) -> tuple[Path, str]:
 def write_selection(
     out: Path,
     source: SourceInfo,
-    records: Iterable[bytes] | Iterable[int] | Iterable[tuple[str | None, str]],
+    records: Iterable[bytes] | Iterable[int] | Iterable[Stored],
     *,
     as_: Shape | None = None,
 ) -> str:
@@ -109,7 +111,7 @@ def write_selection(
     Args:
         out: the file; `check_output` has agreed to it.
         source: the corpus the selection is from.
-        records: with `as_`, prompt and response of each example; else for JSON Lines and CSV the stored records, for
+        records: with `as_`, prompt, response and stored record of each example; else for JSON Lines and CSV the stored records, for
             Parquet and dataset directories the row numbers, whose rows are read from the source again.
         as_: messages, alpaca or sharegpt.
 
@@ -122,8 +124,9 @@ def write_selection(
     """
     with _whole_file(out) as unfinished:
         if as_ is not None:
-            pairs = cast("Iterable[tuple[str | None, str]]", records)
-            lines = converted(pairs, as_, conversations=source.shape == "messages")
+            mapping = FieldMapping.from_words(source.shape, source.mapping)
+            fields_of = fields_reader(source.format, source.header)
+            lines = converted(cast("Iterable[Stored]", records), as_, mapping, fields_of)
             _write_lines(unfinished, out, (line + b"\n" for line in lines))
         elif source.format in ("parquet", "dataset"):
             _write_rows(unfinished, source, cast("Iterable[int]", records))

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from rulesel.algorithms.keyed import uniform
 from rulesel.config import PickConfig, ScoreConfig
-from rulesel.corpus import SourceInfo, write_selection
+from rulesel.corpus import SourceInfo, Stored, write_selection
 from rulesel.corpus.convert import Shape
 from rulesel.corpus.raw import Format
 from rulesel.digest import digest
@@ -319,14 +319,18 @@ def sha256_of_arrays(*arrays: npt.NDArray[np.generic] | None) -> str:
 
 def source_of(corpus: CorpusRecord) -> SourceInfo:
     """What the writer needs to know of the corpus the records came from."""
-    return SourceInfo(cast(Format, corpus.format), corpus.header, Path(corpus.path), corpus.shape, corpus.sha256)
+    path, source_format = Path(corpus.path), cast(Format, corpus.format)
+    return SourceInfo(source_format, corpus.header, path, corpus.shape, corpus.sha256, corpus.mapping)
 
 
 def write_records(out: Path, store: Store, as_: Shape | None, corpus: CorpusRecord, rows: Int64) -> str:
     """Write the records of some rows, in that order; returns the SHA-256 of the file."""
     source = source_of(corpus)
     if as_ is not None:
-        return write_selection(out, source, store.corpora.pairs(corpus.corpus, rows), as_=as_)
+        records = store.corpora.records(corpus.corpus, rows)
+        pairs = store.corpora.pairs(corpus.corpus, rows)
+        examples = (Stored(*pair, record) for pair, record in zip(pairs, records, strict=True))
+        return write_selection(out, source, examples, as_=as_)
     if source.format in {"parquet", "dataset"}:
         return write_selection(out, source, rows.tolist())
     return write_selection(out, source, store.corpora.records(corpus.corpus, rows))

@@ -66,7 +66,7 @@ BAD = {
     "cut off in the only line": ("a.jsonl", GOOD[:-8], "(1 x not valid JSON)"),
     "half pairs only": ("a.jsonl", b'{"prompt": "p", "response": "\\ud800"}\n', "half of a surrogate pair"),
     "empty responses": ("a.jsonl", b'{"prompt": "p", "response": ""}\n' * 2, "(2 x 'response' is empty)"),
-    "numbers for answers": ("a.jsonl", b'{"question": "q", "answer": 4}\n', "(1 x 'answer' is a number, not text)"),
+    "objects for answers": ("a.jsonl", b'{"question": "q", "answer": {}}\n', "(1 x 'answer' is an object, not text)"),
     "empty prompts": (
         "a.jsonl",
         b'{"prompt": " ", "response": "r"}\n{"prompt": "p", "response": null}\n',

@@ -55,14 +55,17 @@ SHAPES = [
     (
         {"prompt": "x", "messages": [ASK, SAY]},
         "messages",
-        {"prompt": "turns of messages before the last assistant turn", "response": "last assistant turn of messages"},
+        {
+            "prompt": "turns of messages before the last assistant turn, with tool calls and reasoning",
+            "response": "last assistant turn of messages",
+        },
         ("q", "a"),
     ),
     (
         {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]},
         "messages",
         {
-            "prompt": "turns of conversations before the last assistant turn",
+            "prompt": "turns of conversations before the last assistant turn, with tool calls and reasoning",
             "response": "last assistant turn of conversations",
         },
         ("q", "a"),

@@ -18,7 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rulesel.corpus import Corpus, SourceInfo, check_output, gather, open_corpus, write_selection
+from rulesel.corpus import Corpus, SourceInfo, Stored, check_output, gather, open_corpus, write_selection
+from rulesel.corpus.convert import Shape
 from rulesel.errors import CorpusError, RuleselError, UsageError
 
 Save = Callable[[list[pa.Table], Path], None]
@@ -254,28 +255,32 @@ def test_ordering_rows_holds_a_part_and_not_the_selection(tmp_path: Path, monkey
 
 # --- other shapes --------------------------------------------------------------------------------------------------
 
+TURNS = [
+    {"from": speaker, "value": text}
+    for speaker, text in (("system", "Be brief."), ("human", "q"), ("gpt", "a"), ("human", "q2"), ("gpt", "a2"))
+]
 MARKED = "[system]\nBe brief.\n\n[user]\nq\n\n[assistant]\na\n\n[user]\nq2"
 
 
 @pytest.mark.parametrize(
-    ("as_", "shape", "pair", "line"),
+    ("as_", "record", "pair", "line"),
     [
         (
             "messages",
-            "alpaca",
+            {"instruction": "q", "output": "é"},
             ("q", "é"),
             {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "é"}]},
         ),
-        ("alpaca", "alpaca", ("q", "a"), {"instruction": "q", "input": "", "output": "a"}),
+        ("alpaca", {"instruction": "q", "output": "a"}, ("q", "a"), {"instruction": "q", "input": "", "output": "a"}),
         (
             "sharegpt",
-            "question/answer",
+            {"question": "q", "answer": "a"},
             ("q", "a"),
             {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]},
         ),
         (
             "messages",
-            "messages",
+            {"conversations": TURNS},
             (MARKED, "a2"),
             {
                 "messages": [
@@ -288,22 +293,32 @@ MARKED = "[system]\nBe brief.\n\n[user]\nq\n\n[assistant]\na\n\n[user]\nq2"
             },
         ),
         (
-            "messages",
             "alpaca",
+            {"conversations": TURNS},
+            (MARKED, "a2"),
+            {"instruction": MARKED, "input": "", "output": "a2"},
+        ),
+        (
+            "messages",
+            {"instruction": MARKED, "output": "a2"},
             (MARKED, "a2"),
             {"messages": [{"role": "user", "content": MARKED}, {"role": "assistant", "content": "a2"}]},
         ),
     ],
 )
 def test_examples_are_written_in_another_shape(
-    tmp_path: Path, as_: str, shape: str, pair: tuple[str, str], line: dict[str, object]
+    tmp_path: Path, as_: Shape, record: dict[str, object], pair: tuple[str, str], line: dict[str, object]
 ) -> None:
-    out = tmp_path / "out.jsonl"
-    source = SourceInfo("parquet", None, Path("gone.parquet"), shape)
-    assert write_selection(out, source, [pair], as_=as_) == sha256(out)  # type: ignore[arg-type]
+    path, out = tmp_path / "in.jsonl", tmp_path / "out.jsonl"
+    path.write_text(json.dumps(record))
+    corpus = open_corpus(path)
+    (chunk,) = corpus.chunks()
+    stored = [Stored(*pair, chunk.records[0])]
+    assert (chunk.prompts[0], chunk.responses[0]) == pair
+    assert write_selection(out, corpus.source, stored, as_=as_) == sha256(out)
     assert out.read_text("utf-8") == json.dumps(line, ensure_ascii=False, separators=(",", ":")) + "\n"
     (chunk,) = open_corpus(out).chunks()
-    if shape == "messages" or "[" not in pair[0]:
+    if "conversations" in record or "[" not in pair[0]:
         assert (chunk.prompts[0], chunk.responses[0]) == pair
 
 
