@@ -90,7 +90,10 @@ def check(
     store: Annotated[Path, Opt("--store", help="The store file.")],
     gold: Annotated[str | None, Opt(help="True labels: a column of the store, or a file.")] = None,
     field: Annotated[str | None, Opt(help="The file's column that holds them.")] = None,
-    id_field: Annotated[str, Opt(help="Field of the records that the file's ids mean.")] = "id",
+    by: Annotated[
+        str | None, Opt("--by", metavar="row|id|content|order", help="What the file's ids are; see `import column`.")
+    ] = None,
+    id_field: Annotated[str, Opt(help="Field of the records that holds their own ids.")] = "id",
     column: Annotated[list[str] | None, Opt(help="A column to compare with them; all, if none is named.")] = None,
     canaries: Annotated[
         bool, Opt("--canaries", help="Rate a few examples with a demand appended, and show what it does to each rule.")
@@ -115,6 +118,7 @@ def check(
     from rulesel.cli._terminal import watching
     from rulesel.errors import UsageError
     from rulesel.pipeline import checking
+    from rulesel.pipeline.naming import named_by
     from rulesel.receipt import as_json as plain
     from rulesel.store import Store
 
@@ -128,7 +132,7 @@ def check(
     if gold or suspects:
         with Store(store, must_exist=True) as opened:
             if gold:
-                name = checking.gold_of(opened, gold, field, id_field)
+                name = checking.gold_of(opened, gold, field, by=named_by(by), id_field=id_field)
                 answer["agreement"] = checking.against_gold(opened, name, column or [], seed=seed or 0)
             if suspects:
                 answer["suspects"] = checking.suspects(opened)

@@ -13,6 +13,12 @@ from rulesel.cli._output import as_json, echo
 Opt = typer.Option
 StoreFile = Annotated[Path, Opt("--store", help="The store file.")]
 AsJson = Annotated[bool, Opt("--json", help="JSON for machines.")]
+IdField = Annotated[str, Opt(help="Field of the records that holds their own ids.")]
+BY_HELP = "What the ids are: row (number, from 0), id (the records' own), content (rulesel's)"
+By = Annotated[
+    str | None,
+    Opt("--by", metavar="row|id|content|order", help=f"{BY_HELP}, or order (the file is in the corpus's order)."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -77,17 +83,24 @@ def select(
 
 
 def explain(
-    example: Annotated[str, typer.Argument(help="An example's id, the beginning of one, or its row number.")],
+    example: Annotated[
+        str, typer.Argument(help="The record's own id, rulesel's id or its beginning, or a row number from 0.")
+    ],
     store: StoreFile,
+    by: Annotated[
+        str | None, Opt("--by", metavar="row|id|content", help=f"{BY_HELP}; needed where it can be both.")
+    ] = None,
+    id_field: IdField = "id",
     json: AsJson = False,
 ) -> None:
     """Everything known of one example: its texts, every rating, its place in each selection."""
     from rulesel.cli._terminal import excerpt, table
     from rulesel.pipeline.explaining import explain as find
+    from rulesel.pipeline.naming import named_by
     from rulesel.store import Store
 
     with Store(store, read_only=True) as opened:
-        found = find(opened, example)
+        found = find(opened, example, by=named_by(by), id_field=id_field)
     if json:
         as_json(found)
         return
@@ -214,17 +227,20 @@ def import_ratings(
     rules: Annotated[str | None, Opt(help="The rules' texts: a YAML file or pack:NAME.")] = None,
     scale: Annotated[tuple[float, float] | None, Opt(help="Lowest and highest rating.")] = None,
     anchor: Annotated[str | None, Opt(help="A column with an outside number for each example.")] = None,
-    id_field: Annotated[str, Opt(help="Field of the records that the file's ids mean.")] = "id",
+    by: By = None,
+    id_field: IdField = "id",
 ) -> None:
     """Ratings that somebody else made, so that `rules choose` and `select` can use them."""
     from rulesel.pipeline.importing import import_ratings as take
+    from rulesel.pipeline.naming import named_by
     from rulesel.rules.packs import load_rules
     from rulesel.store import Store
 
     with Store(store) as opened:
         named = load_rules(rules) if rules else None
-        found = take(opened, path, judge=judge, rules=named, scale=scale, anchor=anchor, id_field=id_field)
-    echo(f"{found.examples:,} examples × {found.rules} rules ({found.note}); {found.unknown:,} unknown ids")
+        way = named_by(by)
+        found = take(opened, path, judge=judge, rules=named, scale=scale, anchor=anchor, by=way, id_field=id_field)
+    _show_imported(found)
 
 
 def import_column(
@@ -233,30 +249,42 @@ def import_column(
     store: StoreFile,
     name: Annotated[str | None, Opt(help="What to call it.")] = None,
     lower: Annotated[bool, Opt("--lower", help="Lower is better.")] = False,
-    id_field: Annotated[str, Opt(help="Field of the records that the file's ids mean.")] = "id",
+    by: By = None,
+    id_field: IdField = "id",
 ) -> None:
     """One number an example, for `select --quality NAME`."""
     from rulesel.pipeline.importing import import_column as take
+    from rulesel.pipeline.naming import named_by
     from rulesel.store import Store
 
     with Store(store, must_exist=True) as opened:
-        found = take(opened, path, column, name=name, lower=lower, id_field=id_field)
-    echo(f"{found.examples:,} examples ({found.note}); {found.unknown:,} unknown ids")
+        found = take(opened, path, column, name=name, lower=lower, by=named_by(by), id_field=id_field)
+    _show_imported(found)
 
 
 def import_embedding(
-    path: Annotated[Path, typer.Argument(help=".npy (rows in the corpus's order) or Parquet with id and vector.")],
+    path: Annotated[
+        Path, typer.Argument(help=".npy (rows in the corpus's order), or Parquet or JSON lines with id and vector.")
+    ],
     store: StoreFile,
     name: Annotated[str, Opt(help="What to call it.")] = "embedding",
-    id_field: Annotated[str, Opt(help="Field of the records that the file's ids mean.")] = "id",
+    by: By = None,
+    id_field: IdField = "id",
 ) -> None:
     """One vector an example, for methods that spread out."""
     from rulesel.pipeline.importing import import_embedding as take
+    from rulesel.pipeline.naming import named_by
     from rulesel.store import Store
 
     with Store(store, must_exist=True) as opened:
-        found = take(opened, path, name=name, id_field=id_field)
-    echo(f"{found.examples:,} examples ({found.note}); {found.unknown:,} unknown ids")
+        found = take(opened, path, name=name, by=named_by(by), id_field=id_field)
+    _show_imported(found)
+
+
+def _show_imported(found: Any) -> None:  # noqa: ANN401 - pipeline.importing.Imported
+    rules = "" if found.rules is None else f" × {found.rules} rules"
+    more = "".join(f"; {one}" for one in found.left_out)
+    echo(f"{found.examples:,} examples{rules} ({found.note}); {found.ids}; {found.unknown:,} unknown ids{more}")
 
 
 def _number(value: float | None, digits: int = 2) -> str:

@@ -19,6 +19,7 @@ from rulesel.pipeline.choosing import rated_sample
 from rulesel.pipeline.importing import import_column
 from rulesel.pipeline.judging import current_corpus
 from rulesel.pipeline.lending import attempt, check_prices
+from rulesel.pipeline.naming import By
 from rulesel.pipeline.planning import Plan, approve, quote_requests
 from rulesel.pipeline.watch import Progress, Pulse, Watcher
 from rulesel.raters import rater_for
@@ -97,7 +98,7 @@ def against_gold(store: Store, gold: str, columns: Sequence[str] = (), *, seed: 
     return found
 
 
-def gold_of(store: Store, given: str, field: str | None, id_field: str) -> str:
+def gold_of(store: Store, given: str, field: str | None, *, by: By | None = None, id_field: str = "id") -> str:
     """The name of the column of gold labels: one of the store's, or of a file that is taken in.
 
     Raises:
@@ -111,7 +112,7 @@ def gold_of(store: Store, given: str, field: str | None, id_field: str) -> str:
         raise UsageError(f"{given!r} is neither a file nor a column of the store. Columns: {known}.")
     if field is None:
         raise UsageError(f"Say which column of {given} holds the labels, with --field.")
-    import_column(store, path, field, id_field=id_field)
+    import_column(store, path, field, by=by, id_field=id_field)
     return field
 
 

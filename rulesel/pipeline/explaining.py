@@ -9,33 +9,32 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from rulesel.errors import UnknownName, UsageError
+from rulesel.pipeline.judging import current_corpus
+from rulesel.pipeline.naming import By, Names
 from rulesel.receipt import Check, as_json, read_receipt, store_path, verify
 from rulesel.store import Store
 
 VIEWS = ("ratings_long", "ratings_wide", "selection_view", "column_view", "current_examples", "calls", "rules", "runs")
 
 
-def explain(store: Store, example: str) -> dict[str, Any]:
+def explain(store: Store, example: str, *, by: By | None = None, id_field: str = "id") -> dict[str, Any]:
     """Everything known of one example of the current corpus.
 
     Args:
         store: opened for reading.
-        example: its id, the beginning of one, or its row number.
+        example: the record's own id, rulesel's id or the beginning of one, or a row number.
+        by: which of these it is; None where only one is possible.
+        id_field: field of the records that holds their own ids.
 
     Raises:
         UsageError: there is no such example, or more than one.
     """
-    by_row = example.isdigit() and len(example) < 16
-    found = store.db.rows(
-        "SELECT row, example_id, content, prompt, response, corpus FROM current_examples WHERE "
-        + ("row = ?" if by_row else "starts_with(example_id, ?) ORDER BY row LIMIT 2"),
-        int(example) if by_row else example,
+    current = current_corpus(store)
+    names = Names(store, current, id_field)
+    row = int(names.rows.row[names.one(example, by)])
+    ((identity, content, prompt, response, corpus),) = store.db.rows(
+        "SELECT example_id, content, prompt, response, corpus FROM current_examples WHERE row = ?", row
     )
-    if not found:
-        raise UsageError(f"The current corpus has no example {example!r}: give an id, its beginning, or a row number.")
-    if len(found) > 1 and found[0][2] != found[1][2]:
-        raise UsageError(f"More than one example's id begins with {example!r}: give more of it.")
-    row, identity, content, prompt, response, corpus = found[0]
     ratings = store.db.arrow(
         "WITH mine AS (SELECT * FROM ratings WHERE content = ?) "
         "SELECT u.name AS rule, u.text, a.judge AS rater, m.value AS rating, l.status, w.reason, "

@@ -7,7 +7,6 @@ list or an object of numbers. Numbers are taken as they stand, on any scale.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
@@ -18,13 +17,19 @@ import numpy as np
 
 from rulesel.errors import UnknownName, UsageError
 from rulesel.records import Float32, Float64, Int64, Rule, RuleSet, Status, UInt8
-from rulesel.rules.columns_file import Column, Columns, read_columns
+from rulesel.rules.columns_file import Column, Columns, numbers, read_columns, words
 
-ID_FIELDS = ("id", "example_id", "example")
+ID_FIELDS = ("id", "example_id", "example", "row")
+"""Columns that say which example a row is about; `row` is rulesel's own word for a row number."""
+
+INDEX_FIELDS = ("", "Unnamed: 0", "__index_level_0__", "index", "idx")
+"""Columns that number the rows of a table, as pandas writes them."""
+
 RULE_FIELDS = ("rule_name", "rule", "rule_id")
 SCORE_FIELDS = ("score", "rating", "value")
 NOT_RULES = {
     **dict.fromkeys(("row", "rank", "key", "aggregate", "coverage"), "tells where a row stands, not how it is rated"),
+    **dict.fromkeys(("id", "example_id", "example", *INDEX_FIELDS), "names the examples"),
     **dict.fromkeys(("overall", "truth", "gold", "label"), "speaks of the whole example; name it as the anchor"),
 }
 """Columns that are no rules unless they are asked for: an outside label among the rules would leak into the choice."""
@@ -35,31 +40,43 @@ class RatingsFile:
     """What a file of ratings holds.
 
     Attributes:
-        ids: ids of the n examples in the order of their first appearance; the row number where the file has none.
+        ids: the n examples as the file names them, in the order of their first appearance, blank where it names none;
+            the row number where the file has no such column.
+        named: the column that names them; None where there is none.
         names: names of the R rules.
         values: float32 (n, R) on the file's own scale; NaN exactly where `status` is not ok.
         status: uint8 (n, R), a `Status`; a pair that a long file does not mention is not_applicable.
         anchor: float64 (n,) of the column named as anchor, NaN where unknown; None if none was named.
         skipped: column -> why it was not read as a rule.
         shape: how the file was laid out.
+        beside: the columns that were not read as rules.
     """
 
     ids: list[str]
+    named: str | None
     names: list[str]
     values: Float32
     status: UInt8
     anchor: Float64 | None
     skipped: dict[str, str]
     shape: Literal["long", "wide"]
+    beside: Columns
 
 
-def read_ratings(path: str | Path, *, rules: Sequence[str] | None = None, anchor: str | None = None) -> RatingsFile:
+def read_ratings(
+    path: str | Path,
+    *,
+    rules: Sequence[str] | None = None,
+    anchor: str | None = None,
+    ids: Sequence[str] = ID_FIELDS,
+) -> RatingsFile:
     """Read ratings, one number a pair of example and rule.
 
     Args:
         path: a .parquet, .csv, .tsv, .jsonl or .ndjson file.
         rules: names of the rules to read, in this order; None = all there are.
         anchor: column with an outside number for each example (an overall grade, a label); it is never a rule.
+        ids: columns that may name the examples: the first that the file has.
 
     Raises:
         UsageError: the file cannot be read, holds no ratings, lacks a named column, or rates a pair twice.
@@ -68,12 +85,12 @@ def read_ratings(path: str | Path, *, rules: Sequence[str] | None = None, anchor
     columns = read_columns(path)
     if anchor is not None and anchor not in columns.values:
         raise UnknownName(f"column in {path}", anchor, columns.values)
-    example = _first(columns, ID_FIELDS)
+    example = _first(columns, ids)
     rule = _first(columns, RULE_FIELDS)
     score = _first(columns, SCORE_FIELDS)
     if example and rule and score:
         return _long(path, columns, (example, rule, score), rules, anchor)
-    return _wide(path, columns, rules, anchor)
+    return _wide(path, columns, example, rules, anchor)
 
 
 def named_rules(names: Sequence[str], origin: str = "") -> RuleSet:
@@ -103,10 +120,11 @@ def _first(columns: Columns, fields: Sequence[str]) -> str | None:
     return next((name for name in fields if name in columns.values), None)
 
 
-def _wide(path: Path, columns: Columns, rules: Sequence[str] | None, anchor: str | None) -> RatingsFile:
-    named = _first(columns, ID_FIELDS)
-    ids = _texts(columns.values[named]) if named else [str(row) for row in range(columns.rows)]
-    if len(set(ids)) < len(ids):
+def _wide(
+    path: Path, columns: Columns, named: str | None, rules: Sequence[str] | None, anchor: str | None
+) -> RatingsFile:
+    ids = words(columns.values[named]) if named else [str(row) for row in range(columns.rows)]
+    if len(set(filter(None, ids))) < sum(map(bool, ids)):
         raise UsageError(f"{path}: the same {named!r} stands in more than one row. Keep one row an example.")
     names, skipped = _rule_columns(path, columns, rules, {named, anchor})
     values = np.empty((columns.rows, len(names)), dtype=np.float32)
@@ -114,7 +132,7 @@ def _wide(path: Path, columns: Columns, rules: Sequence[str] | None, anchor: str
     for at, name in enumerate(names):
         values[:, at], status[:, at] = _numbers(columns.values.pop(name))
     grades = None if anchor is None else _grades(path, anchor, columns.values[anchor])
-    return RatingsFile(ids, names, values, status, grades, skipped, "wide")
+    return RatingsFile(ids, named, names, values, status, grades, skipped, "wide", columns)
 
 
 def _rule_columns(
@@ -134,7 +152,7 @@ def _rule_columns(
             skipped[name] = "stands beside the ratings"
         elif name in NOT_RULES:
             skipped[name] = NOT_RULES[name]
-        elif np.isnan(_floats(column)).mean() > 0.5 and not isinstance(column, np.ndarray):
+        elif _is_text(column):
             skipped[name] = "is text"
         else:
             names.append(name)
@@ -154,7 +172,7 @@ def _long(
         if name not in found:
             raise UnknownName(f"rule in {path}", name, found)
     wanted = np.array([names.index(name) if name in names else -1 for name in found], dtype=np.int64)[places]
-    kept = wanted >= 0
+    kept = (wanted >= 0) & np.array([bool(one) for one in ids])[rows]
     cells = rows[kept] * len(names) + wanted[kept]
     _, firsts, counts = np.unique(cells, return_index=True, return_counts=True)
     if (counts > 1).any():
@@ -165,51 +183,39 @@ def _long(
         )
     values = np.full((len(ids), len(names)), np.nan, dtype=np.float32)
     status = np.full(values.shape, Status.not_applicable, dtype=np.uint8)
-    numbers, states = _numbers(columns.values[score])
+    scores, states = _numbers(columns.values[score])
     if "status" in columns.values:
-        states = _named_states(_texts(columns.values["status"]), states)
-        numbers = np.where(states == Status.ok, numbers, np.nan)
-    values.ravel()[cells] = numbers[kept]
+        states = _named_states(words(columns.values["status"]), states)
+        scores = np.where(states == Status.ok, scores, np.nan)
+    values.ravel()[cells] = scores[kept]
     status.ravel()[cells] = states[kept]
     grades = None
     if anchor is not None:
         grades = np.full(len(ids), np.nan)
         grades[rows] = _grades(path, anchor, columns.values[anchor])
     skipped = dict.fromkeys(columns.values.keys() - {*fields, "status", anchor}, "stands beside the ratings")
-    return RatingsFile(ids, names, values, status, grades, skipped, "long")
+    return RatingsFile(ids, example, names, values, status, grades, skipped, "long", columns)
 
 
 def _codes(column: Column) -> tuple[list[str], Int64]:
     """Distinct values in the order of their first appearance, and each row's place among them."""
-    texts = _texts(column)
-    place = {text: at for at, text in enumerate(dict.fromkeys(texts))}
-    return list(place), np.fromiter((place[text] for text in texts), dtype=np.int64, count=len(texts))
+    names = words(column)
+    place = {name: at for at, name in enumerate(dict.fromkeys(names))}
+    return list(place), np.fromiter((place[name] for name in names), dtype=np.int64, count=len(names))
 
 
-def _texts(column: Column) -> list[str]:
-    if isinstance(column, np.ndarray):
-        return [str(int(value)) if value.is_integer() else str(value) for value in column.tolist()]
-    return ["" if value is None else str(value) for value in column]
-
-
-def _floats(column: Column) -> Float64:
-    if isinstance(column, np.ndarray):
-        return column
-    numbers = np.full(len(column), np.nan)
-    for row, value in enumerate(column):
-        try:
-            numbers[row] = math.nan if value is None else float(value)
-        except (TypeError, ValueError):
-            continue
-    return numbers
+def _is_text(column: Column) -> bool:
+    """Whether more than half of what stands in a column is no number."""
+    found, strange = numbers(column)
+    return bool(strange.sum() > np.isfinite(found).sum())
 
 
 def _numbers(column: Column) -> tuple[Float64, UInt8]:
     """Numbers with their states: what is no number failed to parse, what is infinite is out of range."""
-    numbers = _floats(column)
-    status = np.where(np.isnan(numbers), Status.parse, Status.ok).astype(np.uint8)
-    status[np.isinf(numbers)] = Status.range
-    return np.where(np.isinf(numbers), np.nan, numbers), status
+    found, _ = numbers(column)
+    status = np.where(np.isnan(found), Status.parse, Status.ok).astype(np.uint8)
+    status[np.isinf(found)] = Status.range
+    return np.where(np.isinf(found), np.nan, found), status
 
 
 def _named_states(texts: Sequence[str], states: UInt8) -> UInt8:

@@ -124,7 +124,8 @@ def test_a_receipt_is_checked_with_the_vectors_it_names(picked, store, tmp_path)
 
 
 def test_rows_without_a_vector_are_left_out_and_counted(picked, store, tmp_path):
-    vectors = np.random.default_rng(0).normal(size=(390, 3)).astype(np.float32)
+    vectors = np.random.default_rng(0).normal(size=(400, 3)).astype(np.float32)
+    vectors[390:] = np.nan
     np.save(tmp_path / "e.npy", vectors)
     with Store(store) as opened:
         import_embedding(opened, tmp_path / "e.npy")

@@ -132,8 +132,8 @@ def test_without_ids_rows_are_numbered_and_json_fields_may_come_and_go(tmp_path:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ('{"id": "a", "x": 1}\n{broken\n', ":2 is not JSON"),
-        ('{"id": "a", "x": 1}\n[1]\n', ":2 is not a JSON object"),
+        ('{"id": "a", "x": 1}\n{broken\n', ":2 is not valid JSON"),
+        ('{"id": "a", "x": 1}\n[1]\n', ":2 is valid JSON, but not an object"),
         ('{"id": "a", "x": 1}\n{"id": "a", "x": 2}\n', "more than one row"),
         ('{"id": "a", "x": "words"}\n', "no column of numbers"),
         ("", "holds no rows"),
