@@ -19,6 +19,13 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
+LEAST = 1e-6
+"""The lowest automatic temperature: the best scores first, equal ones in random order."""
+
+NO_INFLUENCE = 0.99
+"""Effective share from which on a draw is all but uniform."""
+
+
 class AutoTau(NamedTuple):
     """A temperature in units of the scores' standard deviation, and the share of effective rows it leaves."""
 
@@ -90,7 +97,9 @@ def effective_share(scores: npt.ArrayLike, tau: float) -> float:
 
 
 def auto_tau(scores: npt.ArrayLike, k: int, c: float = 2.0) -> AutoTau:
-    """The temperature at which the effective number of rows is c times k.
+    """The temperature at which the effective number of rows is c times k, or halfway from k to n where that is less.
+
+    Without the second limit the scores would have no influence from k = n / c on.
 
     Args:
         scores: higher is better, shape (n,); NaN scores are left out.
@@ -98,18 +107,20 @@ def auto_tau(scores: npt.ArrayLike, k: int, c: float = 2.0) -> AutoTau:
         c: how many times more rows than k keep a fair chance; 1.5 is sharp, 5 is mild.
 
     Returns:
-        tau in units of the standard deviation: inf where c k reaches n, 0 where ties for the best already exceed it.
+        tau in units of the standard deviation: inf where all scores are equal, `LEAST` where ties for the best already
+        exceed that number, so that they are drawn from at random.
     """
     s = _scores(scores)
     z = _standard(s[~np.isnan(s)])
     if len(z) == 0 or k < 1:
         raise ValueError(f"auto_tau needs scores and k >= 1, got {len(z)} scores and k = {k}.")
-    target = c * k / len(z)
-    if target >= 1 or not z.any():
+    if not z.any():
         return AutoTau(math.inf, 1.0)
-    low, high = math.log(1e-6), math.log(1e6)
-    if _share(z, math.exp(low)) >= target:
-        return AutoTau(0.0, _share(z, 0.0))
+    k = min(k, len(z) - 1)
+    target = min(c * k, (k + len(z)) / 2) / len(z)
+    low, high = math.log(LEAST), math.log(1e6)
+    if _share(z, LEAST) >= target:
+        return AutoTau(LEAST, _share(z, LEAST))
     while high - low > 1e-9:
         middle = (low + high) / 2
         low, high = (middle, high) if _share(z, math.exp(middle)) < target else (low, middle)

@@ -39,6 +39,8 @@ def picked(
         selection = selection_of(store, select, seed, corpus, found, features=features, progress=progress)
     if not len(selection):
         raise NothingSelected(f"{select.method} selects nothing: {_why(store, select, found, features, selection)}.")
+    for warning in selection.report.get("warnings", ()):
+        watcher.say(f"{select.method}: {warning}")
     return selection
 
 

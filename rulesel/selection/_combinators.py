@@ -13,7 +13,7 @@ import numpy.typing as npt
 from rulesel.algorithms.budget import token_prefix
 from rulesel.records import Int64, Selection
 from rulesel.selection._contract import Pool, Selector
-from rulesel.selection._offer import take
+from rulesel.selection._offer import take, warnings_of
 
 
 def choose(
@@ -120,7 +120,8 @@ def _by_group(
     ties: npt.NDArray[Any] = indices if pool.ids is None else np.asarray(pool.ids)[indices]
     order = np.lexsort((ties, rank, -np.nan_to_num(keys)))
     excluded = sum(int(p.report.get("excluded", 0)) for p in parts)
-    return Selection(indices[order], keys[order], {"groups": len(members), "excluded": excluded})
+    report = {"groups": len(members), "excluded": excluded} | warnings_of(parts)
+    return Selection(indices[order], keys[order], report)
 
 
 def _check(

@@ -132,6 +132,12 @@ def take(pool: Pool, rows: Int64) -> tuple[Pool, Int64]:
     return replace(pool, n=len(rows), columns=columns, given=given, origin=origin, **changed), rows
 
 
+def warnings_of(parts: Sequence[Selection]) -> dict[str, list[str]]:
+    """What several selections warn of, each sentence once, as an entry of a report; none if they do not."""
+    every = [warning for part in parts for warning in part.report.get("warnings", ())]
+    return {"warnings": list(dict.fromkeys(every))} if every else {}
+
+
 def optional_quality(offered: Offer) -> Float64 | None:
     """(m,) for a method that does not depend on it: None where the pool has none, NaN as the lowest there is."""
     if offered.pool.quality is None:

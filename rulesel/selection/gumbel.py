@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+import math
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 from typing_extensions import override
 
-from rulesel.algorithms.gumbel import auto_tau, effective_share, gumbel_keys
+from rulesel.algorithms.gumbel import NO_INFLUENCE, auto_tau, effective_share, gumbel_keys
 from rulesel.records import Selection
 from rulesel.selection._contract import Pool, Selector
 from rulesel.selection._ranking import by_key
@@ -18,7 +19,8 @@ class Gumbel(Selector):
     """Plackett-Luce sample by hash-keyed Gumbel perturbation; keys are the perturbed scores.
 
     `tau` is in units of the quality's standard deviation: 0 is exactly `top_k`, inf uniform. "auto" takes the tau at
-    which the effective number of rows is twice k.
+    which the effective number of rows is twice k, from a third of the pool on halfway between k and all. A draw on
+    which the qualities have next to no influence says so in its report.
     """
 
     name: ClassVar[str] = "gumbel"
@@ -37,4 +39,9 @@ class Gumbel(Selector):
             return by_key(pool, quality, k)
         tau = auto_tau(quality, max(k, 1)).tau if self.tau == "auto" else float(self.tau)
         keys = gumbel_keys(quality, tau, ids=pool.ids, seed=seed)
-        return by_key(pool, keys, k, tau=tau, effective_share=effective_share(quality, tau))
+        share = effective_share(quality, tau)
+        report: dict[str, Any] = {"tau": tau, "effective_share": share}
+        if share > NO_INFLUENCE and 0 < k < int((~np.isnan(quality)).sum()):
+            why = "all qualities are equal" if math.isinf(tau) and self.tau == "auto" else f"tau is {tau:g}"
+            report["warnings"] = [f"the draw is uniform, or nearly so: quality has no influence on it ({why})"]
+        return by_key(pool, keys, k, **report)

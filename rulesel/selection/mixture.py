@@ -14,7 +14,7 @@ from rulesel.algorithms.strata import shared_out
 from rulesel.plugins import build
 from rulesel.records import Float64, Int64, Selection
 from rulesel.selection._contract import Pool, Selector
-from rulesel.selection._offer import offer, take
+from rulesel.selection._offer import offer, take, warnings_of
 
 
 class Part(BaseModel):
@@ -93,7 +93,8 @@ class Mixture(Selector):
             {"method": one.method, "picked": sum(map(len, own)), "report": [picked.report for picked in own]}
             for one, own in zip(self.parts, found, strict=True)
         ]
-        selection = Selection(rows[indices], keys, {"parts": report, "excluded": offered.excluded})
+        every = warnings_of([picked for own in found for picked in own])
+        selection = Selection(rows[indices], keys, {"parts": report, "excluded": offered.excluded} | every)
         if len(indices) < k:
             selection.report["shortfall"] = k - len(indices)
         return selection

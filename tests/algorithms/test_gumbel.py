@@ -162,9 +162,31 @@ def test_the_automatic_temperature_leaves_the_asked_share():
     assert effective_share(scores, found.tau) == pytest.approx(0.04, rel=1e-4)
     assert auto_tau(scores, 400, c=5).tau > found.tau
     assert auto_tau(scores * 100 - 3, 400).tau == pytest.approx(found.tau)
-    assert auto_tau(scores, 15_000) == (math.inf, 1.0)
+    assert auto_tau(scores, 15_000).ess == pytest.approx(35 / 40)  # halfway between k and n, not 2 k
+    assert auto_tau(scores, 7_000).ess == pytest.approx(27 / 40)
+    assert auto_tau(scores, 20_000).ess < 1
     assert auto_tau(np.ones(10), 2).tau == math.inf
-    assert auto_tau(np.array([1.0] * 50 + [0.0] * 50), 5).tau == 0
+
+
+def test_ties_for_the_best_are_drawn_from_at_random():
+    scores = np.array([1.0] * 50 + [0.0] * 50)
+    found = auto_tau(scores, 5)
+    draws = [top_k(gumbel_keys(scores, found.tau, seed=seed), 5).tolist() for seed in range(20)]
+    assert max(map(max, draws)) < 50
+    assert len({row for draw in draws for row in draw}) > 35
+
+
+@pytest.mark.parametrize("share", [0.3, 0.45, 0.5, 0.6, 0.8, 0.95])
+@pytest.mark.parametrize("kind", ["uniform", "normal", "skewed"])
+def test_scores_count_however_many_are_picked(share, kind):
+    """The picks are better than the pool by at least a quarter of what the best k would be."""
+    rng = np.random.default_rng(3)
+    scores = {"uniform": rng.random(400), "normal": rng.normal(size=400), "skewed": rng.exponential(size=400)}[kind]
+    k = round(share * 400)
+    best = np.sort(scores)[-k:].mean() - scores.mean()
+    tau = auto_tau(scores, k).tau
+    lift = [scores[top_k(gumbel_keys(scores, tau, seed=seed), k)].mean() - scores.mean() for seed in range(20)]
+    assert np.mean(lift) > 0.25 * best
 
 
 def test_impossible_requests_are_refused():

@@ -9,7 +9,7 @@ import pytest
 
 from rulesel.errors import UnknownName, UsageError
 from rulesel.plugins import build, find, names
-from rulesel.selection import Pool, Selector
+from rulesel.selection import Pool, Selector, choose
 from rulesel.selection._pick import pick
 
 PACKAGE = "rulesel.selection"
@@ -251,3 +251,26 @@ def test_a_column_cannot_stand_for_a_part_of_the_pool():
     with pytest.raises(ValueError, match=r"texts or columns\['length'\], not both"):
         pick("longest", 2, texts=list("abcde"), columns={"length": other})
     assert pick("longest", 2, quality=quality, columns={"length": other}).indices.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("method", "params"),
+    [
+        ("gumbel", {"tau": 1000.0}),
+        ("gumbel", {"tau": float("inf")}),
+        ("mixture", {"parts": [{"method": "top_k"}, {"method": "gumbel", "parameters": {"tau": 1000.0}}]}),
+    ],
+)
+def test_a_draw_without_influence_of_the_quality_says_so(method, params):
+    found = pick(method, 10, quality=np.random.default_rng(0).normal(size=60), **params)
+    assert any("quality has no influence" in one for one in found.report["warnings"])
+
+
+def test_a_draw_among_equal_qualities_says_so_once_in_all_groups():
+    quality = np.ones(60)
+    assert "all qualities are equal" in pick("gumbel", 10, quality=quality).report["warnings"][0]
+    gumbel = build(PACKAGE, "gumbel", Selector, {})
+    grouped = choose(gumbel, Pool(n=60, quality=quality), groups=[str(i % 3) for i in range(60)], per_group=5)
+    assert len(grouped.report["warnings"]) == 1
+    assert "warnings" not in pick("gumbel", 60, quality=quality).report  # all are picked
+    assert "warnings" not in pick("gumbel", 40, quality=np.arange(60.0)).report
