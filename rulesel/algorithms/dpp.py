@@ -3,6 +3,8 @@
 Greedy by incremental Cholesky: Chen, Zhang, Zhou 2018 (arXiv 1709.05135), Algorithm 1. Greedy alone can be far from
 the best set, so `map_subset` starts once from every item and then exchanges single items until none improves.
 L is a dense symmetric positive semidefinite matrix, shape (items, items); low-rank kernels are not handled here.
+Determinants within `ties.TOLERANCE` of the largest (so their logarithms, absolutely) are ties, and the lower index, or
+the lower sorted set, wins.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from itertools import combinations, islice
 import numpy as np
 import numpy.typing as npt
 
+from rulesel.algorithms import ties
 from rulesel.algorithms.kdpp import KDpp, numerical_rank
 
 Floats = npt.NDArray[np.float64]
@@ -21,9 +24,6 @@ Ints = npt.NDArray[np.int64]
 
 STOP = 1e-10
 """Greedy stops at a residual below this share of the largest diagonal entry: what is left is rounding."""
-
-TIE = 1e-9
-"""Log-determinants closer than this are equal; the lower index, or the lower sorted set, wins."""
 
 EXCHANGED = 32
 """How many of the greedy sets, the best first, are improved by exchanges; the others end in the same few sets."""
@@ -94,7 +94,7 @@ def map_subset(L: Floats, k: int, required: npt.ArrayLike = ()) -> Ints:
     if not found:
         raise ValueError(f"No {k} independent items contain the required ones.")
     top = max(found.values())
-    best = min(whole for whole, value in found.items() if value >= top - TIE)
+    best = min(whole for whole, value in found.items() if value >= top - ties.TOLERANCE)
     return greedy_order(L, np.array(best, dtype=np.int64))
 
 
@@ -134,7 +134,7 @@ def exchange(
         factor[:, chosen] = 0.0
         factor[locked] = 0.0
         out, into = np.unravel_index(int(_first_max(factor.ravel())[()]), factor.shape)
-        if not factor[out, into] > 1 + TIE:
+        if not factor[out, into] > 1 + ties.TOLERANCE:
             return chosen
         chosen[out] = into
     return chosen
@@ -167,7 +167,7 @@ def best_of(L: Floats, k: int, draws: int, rng: np.random.Generator) -> Ints:
     seen = {tuple(sorted(process.sample(rng).tolist())) for _ in range(draws)}
     values = {subset: log_det(L, subset) for subset in seen}
     top = max(values.values())
-    return greedy_order(L, min(subset for subset, value in values.items() if value >= top - TIE))
+    return greedy_order(L, min(subset for subset, value in values.items() if value >= top - ties.TOLERANCE))
 
 
 def exhaustive(L: Floats, k: int) -> Ints:
@@ -178,13 +178,13 @@ def exhaustive(L: Floats, k: int) -> Ints:
     """
     _check(L, k)
     _check_rank(L, k)
-    best, top = np.arange(k), -math.inf
-    for subsets, values in _enumerate(L, k):
-        here = values.max()
-        if here > top + TIE:
-            top = here
-            best = subsets[np.flatnonzero(values >= here - TIE)[0]]
-    return greedy_order(L, best)
+    top, near = -math.inf, [(-math.inf, np.arange(k))]
+    for subsets, values in _enumerate(L, k):  # in the order of sets
+        top = max(top, float(values.max()))
+        level = np.flatnonzero(values >= top - ties.TOLERANCE)
+        near += zip(values[level].tolist(), subsets[level], strict=True)
+        near = [one for one in near if one[0] >= top - ties.TOLERANCE]
+    return greedy_order(L, near[0][1])
 
 
 def subset_probabilities(L: Floats, k: int) -> tuple[Ints, Floats]:
@@ -215,7 +215,7 @@ def _check_rank(L: Floats, k: int) -> None:
 def _first_max(values: Floats) -> Ints:
     """Index of the maximum along the last axis; the lowest of those within rounding of it."""
     top = values.max(axis=-1, keepdims=True)
-    return np.asarray(np.argmax(values >= top - TIE * np.abs(top), axis=-1), dtype=np.int64)
+    return np.asarray(np.argmax(values >= top - ties.TOLERANCE * np.abs(top), axis=-1), dtype=np.int64)
 
 
 def _starts(L: Floats, k: int) -> list[Ints]:
@@ -227,9 +227,9 @@ def _starts(L: Floats, k: int) -> list[Ints]:
         taken, gains = _greedy_batch(L, k, usable[begin : begin + chunk])
         for row, value in zip(taken, gains.sum(axis=1), strict=True):
             if value > -np.inf:
-                found.setdefault(tuple(sorted(row.tolist())), round(float(value), 9))
-    best = sorted(found, key=lambda subset: (-found[subset], subset))
-    return [np.array(subset, dtype=np.int64) for subset in best]
+                found.setdefault(tuple(sorted(row.tolist())), float(value))
+    sets = sorted(found)
+    return [np.array(sets[at], dtype=np.int64) for at in ties.order(np.array([found[one] for one in sets])).tolist()]
 
 
 def _greedy_batch(L: Floats, k: int, starts: Ints) -> tuple[Ints, Floats]:

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from rulesel.algorithms import ties
 from rulesel.algorithms.dpp import log_det
 from rulesel.algorithms.kdpp import KDpp, numerical_rank
 from rulesel.algorithms.moments import moments
@@ -73,7 +74,7 @@ def compare(choice: RuleChoice, on: Bench, resampled: Sets, ranked: Sets, seed: 
     """
     size = len(choice.indices)
     rng = np.random.default_rng(seed)
-    top = on.usable[np.argsort(-np.round(on.relevance[on.usable], 12), kind="stable")[:size]]
+    top = on.usable[ties.order(on.relevance[on.usable], [choice.names[j] for j in on.usable.tolist()])[:size]]
     arms = [
         _arm("chosen", [choice.indices], on, resampled, raw=choice.raw),
         _arm("top", [top], on, ranked),

@@ -7,6 +7,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from rulesel.algorithms import ties
+
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
@@ -69,7 +71,9 @@ def unusable(columns: Columns, sd: Floats, rows: int) -> dict[int, str]:
     return reasons
 
 
-def reversed_rules(C: Floats, usable: Bools, negative: Bools, target: Floats | None) -> tuple[Floats, dict[int, str]]:
+def reversed_rules(
+    C: Floats, usable: Bools, negative: Bools, target: Floats | None, ids: ties.Ids
+) -> tuple[Floats, dict[int, str]]:
     """Which rules point the wrong way: those declared negative are turned, the others are dropped.
 
     A rule points the wrong way when it runs against quality, or when it says the opposite of the rules nearest to it
@@ -81,6 +85,7 @@ def reversed_rules(C: Floats, usable: Bools, negative: Bools, target: Floats | N
         negative: rules declared to be better when lower.
         target: correlation of each rule with a known quality, shape (R,); None takes the mean of the other rules,
             z-scored, for quality.
+        ids: of equally bad rules the one of lowest id goes first, shape (R,).
 
     Returns:
         The orientation of each rule (+1 or -1), shape (R,), and {index: reason} of the dropped ones.
@@ -95,7 +100,7 @@ def reversed_rules(C: Floats, usable: Bools, negative: Bools, target: Floats | N
         against = live & ((agreement < REVERSED) | (near < -0.5))
         if not against.any():
             break
-        worst = int(np.argmin(np.where(against, np.minimum(agreement, near), np.inf)))
+        worst = ties.best(np.where(against, -np.minimum(agreement, near), -np.inf), ids)
         if negative[worst] and sign[worst] > 0:
             sign[worst] = -1.0
             continue
@@ -137,7 +142,7 @@ def duplicates(C: Floats, order: list[int]) -> dict[int, tuple[int, float]]:
     for j in order:
         near = np.abs(C[j, kept]) if kept else np.empty(0)
         if len(near) and near.max() > DUPLICATE:
-            twin = kept[int(np.argmax(near))]
+            twin = kept[ties.best(near)]
             repeated[j] = (twin, float(C[j, twin]))
         else:
             kept.append(j)

@@ -8,13 +8,16 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from rulesel.algorithms import dpp
+from rulesel.algorithms import dpp, ties
 from rulesel.algorithms.kdpp import KDpp
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 Method = Literal["map", "best_of", "sample", "marginal", "cluster", "top", "exhaustive", "paper"]
+
+DIGITS = 9
+"""Decimals of the distances that are clustered."""
 
 DRAWS = 1000
 """Exact draws behind method best_of."""
@@ -63,8 +66,8 @@ def _pick_free(method: Method, L: Floats, r: int, C: Floats, q: Floats, seed: in
 
 
 def _largest(values: Floats, r: int) -> Ints:
-    # Rounding keeps rules that are equal up to the last bits in the order of their ids.
-    return np.argsort(-np.round(values, 12), kind="stable")[:r].astype(np.int64)
+    """Positions of the r largest; rules come in the order of their ids."""
+    return ties.order(values)[:r]
 
 
 def _one_a_cluster(C: Floats, q: Floats, r: int) -> Ints:
@@ -74,7 +77,7 @@ def _one_a_cluster(C: Floats, q: Floats, r: int) -> Ints:
 
     if r == len(C):
         return _largest(q, r)
-    distance = 1 - np.abs(C)
+    distance = np.round(1 - np.abs(C), DIGITS)  # what is equal on paper is merged in the order of ids
     np.fill_diagonal(distance, 0.0)
     label = cut_tree(linkage(squareform(distance, checks=False), "average"), n_clusters=r)[:, 0]
     order = _largest(q, len(q))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from rulesel.algorithms import ties
 from rulesel.algorithms.moments import Moments, moments, nearest_correlation
 from rulesel.rules import filters, worth
 
@@ -75,7 +76,8 @@ def offer(S: npt.NDArray[np.floating], request: Request) -> Offer:
 
     anchored = _anchored(S, request, sums, C, live, notes)
     negative = np.isin(np.arange(len(live)), request.negative)
-    sign, turned = filters.reversed_rules(C, live, negative, None if anchored is None else anchored[0])
+    target = None if anchored is None else anchored[0]
+    sign, turned = filters.reversed_rules(C, live, negative, target, request.ids)
     dropped.update({j: why for j, why in turned.items() if j not in request.required})
     live = _without(sums.columns, dropped)
 
@@ -84,7 +86,8 @@ def offer(S: npt.NDArray[np.floating], request: Request) -> Offer:
         request, sums, columns, oriented, live, None if anchored is None else (sign * anchored[0], sign * anchored[1])
     )
     q = np.where(live, _priced(request, value.q), 0.0)
-    first = sorted(np.flatnonzero(live).tolist(), key=lambda j: (j not in request.required, -q[j], request.ids[j]))
+    required = np.isin(np.arange(len(live)), request.required)
+    first = [j for part in (live & required, live & ~required) for j in _by_worth(np.flatnonzero(part), q, request)]
     for j, (twin, c) in filters.duplicates(oriented, first).items():
         dropped[j] = f"repeats rule {request.ids[twin]} (r = {c:.3f}), which is worth at least as much"
     for j in request.required:
@@ -93,6 +96,12 @@ def offer(S: npt.NDArray[np.floating], request: Request) -> Offer:
     live = _without(sums.columns, dropped)
     q = np.where(live, q, 0.0)
     return Offer(sums, C, clipped, live, sign, value.relevance, value.trust, value.evidence, q, dropped, notes)
+
+
+def _by_worth(rules: npt.NDArray[np.int64], q: Floats, request: Request) -> list[int]:
+    """Some rules, the worthiest first, equal ones in the order of their ids."""
+    found: list[int] = rules[ties.order(q[rules], [request.ids[j] for j in rules.tolist()])].tolist()
+    return found
 
 
 def _without(count: int, dropped: dict[int, str]) -> Bools:

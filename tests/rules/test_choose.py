@@ -418,3 +418,39 @@ def test_reliability_by_rating_twice():
     assert (r < high).all()
     assert high[1] - low[1] > high[0] - low[0]
     assert np.isnan(retest_reliability(np.ones((30, 1)), np.ones((30, 1)))[0][0])
+
+
+def with_twins(kind):
+    """Ratings, names and an anchor in which rules are equal on paper: copies, mirror images, equal worth."""
+    rng = np.random.default_rng(4)
+    if kind == "copies":  # every rule three times
+        S = np.repeat(np.round(clusters(n=60, qualities=3, each=2)[0], 2), 3, axis=1)
+    elif kind == "design":  # all balanced columns of a design: equal spread, equal correlations
+        base = np.array(list(itertools.product([0.2, 0.8], repeat=5)))
+        S = np.column_stack(
+            [base, *(base[:, [i, j, k]].mean(axis=1) for i, j, k in itertools.combinations(range(5), 3))]
+        )
+    else:  # the same ratings on blocks of rows in turn
+        block = np.round(0.5 + 0.2 * rng.normal(size=(20, 1)) + 0.1 * rng.normal(size=(20, 4)), 2)
+        S = np.concatenate([np.roll(block, turn, axis=1) for turn in range(4)])
+    S = S.astype(np.float32)
+    names = [f"rule {i:02}" for i in rng.permutation(S.shape[1])]
+    return S, names, np.round(S.astype(np.float64).mean(axis=1), 3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["copies", "design", "turned"])
+@pytest.mark.parametrize("method", ["map", "top", "marginal", "cluster", "exhaustive"])
+@pytest.mark.parametrize("anchored", [False, True])
+def test_sixty_orders_of_rows_and_columns_give_one_choice(kind, method, anchored):
+    S, names, anchor = with_twins(kind)
+    rng = np.random.default_rng(0)
+    found = set()
+    for _ in range(60):
+        rows, rules = rng.permutation(len(S)), rng.permutation(S.shape[1])
+        turn = S[np.ix_(rows, rules)] * (1 + 1e-13 * rng.normal(size=S.shape))
+        own = [names[j] for j in rules]
+        choice = choose_rules(turn, 3, method=method, names=own, anchor=anchor[rows] if anchored else None)
+        dropped = tuple(sorted((own[j], why.split("(")[0]) for j, why in choice.dropped))
+        found.add((tuple(own[j] for j in choice.indices), dropped))
+    assert len(found) == 1, found
