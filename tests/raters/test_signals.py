@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rulesel.errors import RuleselError
 from rulesel.raters import Lent, rater_for
-from rulesel.raters.signals import Signals
+from rulesel.raters.signals import Signals, isolation, processes
 from rulesel.raters.signals import engine as engine_module
 from rulesel.raters.signals.engine import connect
 from rulesel.raters.signals.expression import FUNCTIONS
@@ -40,6 +44,12 @@ def value(rater, sql, response="", prompt=None):
     """The value of any scalar expression: a tenth of a rating, so that counts to ten can be read."""
     found = rate(rater, [response], f"({sql}) / 10.0", prompts=[prompt])
     return None if np.isnan(found.values[0, 0]) else round(float(found.values[0, 0]) * 10, 4)
+
+
+def nested(call, depth, inside="n_words"):
+    for _ in range(depth):
+        inside = call.format(inside)
+    return inside
 
 
 ATTACKS = {
@@ -138,6 +148,16 @@ ATTACKS = {
     "length(" + " || ".join(["response"] * 9) + ")": "puts together",
     "1" + " + 1" * 2500: "10,000",
     "-(" * 3000 + "n_words" + ")" * 3000: "depth",
+    nested("peak({}, 0, 1, 2, 3)", 14): "written out",
+    nested("peak({}, 0, 1, 2, 3)", 24): "written out",
+    nested("ramp(1, {}, 1)", 16): "written out",
+    nested("share(1, {})", 60): "written out",
+    nested("nullif({}, 1)", 40): "written out",
+    nested("closeness(1, {})", 12): "written out",
+    nested("({} IN (1, 2, 3, 4))::INTEGER", 20): "written out",
+    nested("CASE {} WHEN 1 THEN 2 WHEN 3 THEN 4 ELSE 0 END", 12): "a CASE may not stand",
+    f"repeats({nested('content({})', 30, 'words')})": "written out",
+    f"repeats({nested('trigrams({})', 8, 'words')})": "written out",
     "response ~ 'a'": "write regexp_matches",
     "response !~ 'a'": "write NOT regexp_matches",
     "": "cannot read it",
@@ -329,7 +349,7 @@ def test_an_expression_that_raises_loses_only_the_rows_it_raises_on(rater):
     assert "Could not convert" in found.reasons[1, 0]
 
 
-def test_an_expression_that_even_try_cannot_save_loses_its_column_only(rater, monkeypatch):
+def test_an_expression_that_even_try_cannot_save_loses_its_column_only(monkeypatch):
     query = engine_module.Evaluator._query
 
     def failing(self, which):
@@ -340,9 +360,11 @@ def test_an_expression_that_even_try_cannot_save_loses_its_column_only(rater, mo
         return query(self, which)
 
     monkeypatch.setattr(engine_module.Evaluator, "_query", failing)
-    found = rate(rater, ["a b", "c"], "n_words / 9.0", "n_chars / 9.0")
-    assert found.status.tolist() == [[Status.parse, Status.ok], [Status.parse, Status.ok]]
-    assert found.reasons[1, 0] == "Out of Memory Error: too large"
+    with connect() as connection:
+        table = pa.table({"prompt": pa.array([None, None], pa.string()), "response": ["a b", "c"]})
+        found = engine_module.Evaluator(connection, ["n_words / 9.0", "n_chars / 9.0"], 1000).evaluate(table)
+    assert found.failed.tolist() == [[True, False], [True, False]]
+    assert found.errors[0] == "Out of Memory Error: too large"
 
 
 texts = st.text(st.characters(codec="utf-8"), max_size=40)
@@ -380,10 +402,8 @@ def test_order_is_kept_over_many_slices_and_threads(rater):
 
 def test_a_batch_is_cut_into_queries_of_bounded_bytes(rater, monkeypatch):
     sizes = []
-    evaluate = engine_module.Evaluator.evaluate
-    monkeypatch.setattr(
-        engine_module.Evaluator, "evaluate", lambda self, t: sizes.append(t.nbytes) or evaluate(self, t)
-    )
+    evaluate = isolation.Isolated.evaluate
+    monkeypatch.setattr(isolation.Isolated, "evaluate", lambda self, t: sizes.append(t.nbytes) or evaluate(self, t))
     responses = ["x" * 300_000] * 60
     found = rate(rater, responses, "n_chars / 60000.0")
     assert len(found) == 60
@@ -467,3 +487,91 @@ def test_importing_the_rater_imports_no_duckdb():
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )
+
+
+ENDLESS = "hits(text, '(?s)a.*q|a') / 1e9"  # looks to the end of the text for a q, from every a
+
+
+@pytest.mark.slow
+def test_an_expression_that_outlasts_its_time_loses_its_cells_and_no_other(rater, monkeypatch):
+    monkeypatch.setattr(isolation, "SECONDS", 0.5)
+    rules = [rule("n_chars / 60000.0"), rule(ENDLESS), rule("response::DOUBLE")]
+    blocks = [Batch(["h"] * 2, [None] * 2, ["a" * 50_000, "0.5"]) for _ in range(4)]
+    found = list(rater.rate(blocks, rules, LENT))
+    for ratings in found:
+        assert ratings.status.tolist() == [
+            [Status.ok, Status.timeout, Status.parse],
+            [Status.ok, Status.timeout, Status.ok],
+        ]
+        np.testing.assert_allclose(ratings.values[:, 0], [50_000 / 60_000, 3 / 60_000], atol=1e-6)
+    assert "more than 0.5 s on 2 examples" in found[0].reasons[0, 1]
+    assert "given up after 3 blocks" in found[-1].reasons[0, 1]
+    (short,) = rater.rate([Batch(["h"], [None], ["aaa"])], [rule(ENDLESS)], LENT)
+    assert short.status[0, 0] == Status.ok
+
+
+@pytest.mark.slow
+def test_a_check_that_outlasts_its_time_is_a_refusal(monkeypatch):
+    monkeypatch.setattr(isolation, "CHECKING", 0.2)
+    slow = nested("({} > 1 AND n_words > 2)::INTEGER", 60)
+    assert Signals().refuses(rule(slow)) == "it takes too long to be checked"
+    assert Signals().refuses(rule("n_words / 9.0")) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["check", "rate"])
+def test_an_interrupt_is_heeded_whatever_an_expression_does(what, monkeypatch):
+    monkeypatch.setattr(isolation, "CHECKING", 60.0)
+    monkeypatch.setattr(isolation, "SECONDS", 60.0)
+    rater = Signals()
+    assert rater.refuses(rule(ENDLESS)) is None
+    slow = rule(nested("({} > 1 AND n_words > 2)::INTEGER", 100))
+    batch = Batch(["h"] * 9, [None] * 9, ["a" * 50_000] * 9)
+    work = {"check": lambda: rater.refuses(slow), "rate": lambda: list(rater.rate([batch], [rule(ENDLESS)], LENT))}
+
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 1.0)
+    started = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            work[what]()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert time.monotonic() - started < 30
+    assert value(rater, "n_words", "a b") == 2
+
+
+def test_a_process_that_ends_by_itself_loses_one_block(rater):
+    known = isolation.Known(["n_words / 9.0", "n_chars / 9.0"], 1000)
+    table = pa.table({"prompt": pa.array([None], pa.string()), "response": ["a b"]})
+    one = isolation.Isolated(known)
+    assert not one.evaluate(table).failed.any()
+    one._process._process.kill()
+    assert one.evaluate(table).values.tolist() == [[2 / 9, 3 / 9]]  # asked again, each alone
+    one._process._process.kill()
+    alone = isolation.Isolated(isolation.Known(["n_words / 9.0"], 1000))
+    alone._process, one._process = one._process, None
+    lost = alone.evaluate(table)
+    assert lost.failed.tolist() == [[True]]
+    assert "process" in lost.errors[0]
+
+
+def test_the_processes_know_no_keys(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-canary-1234567890")
+    started = []
+    popen = subprocess.Popen
+    monkeypatch.setattr(processes.subprocess, "Popen", lambda *a, **k: started.append((a, k)) or popen(*a, **k))
+    process = processes.Process()
+    process.end()
+    process.end()
+    assert "canary" not in repr(started)
+
+
+def test_what_is_asked_of_a_process_that_cannot_start_is_one_line(monkeypatch):
+    monkeypatch.setattr(processes.sys, "executable", "/nowhere/python")
+    with pytest.raises(RuleselError, match="could be started"):
+        processes.Process()

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
 from importlib.metadata import version as installed
-from queue import SimpleQueue
+from queue import LifoQueue
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,13 +19,12 @@ from pydantic import Field, PrivateAttr
 
 from rulesel.digest import digest
 from rulesel.raters import Lent, Rater
-from rulesel.raters.signals.engine import Answers, Evaluator, connect
-from rulesel.raters.signals.expression import refusal
+from rulesel.raters.signals.engine import Answers
+from rulesel.raters.signals.isolation import Isolated, Known, refusal
 from rulesel.raters.signals.vocabulary import COLUMNS, MACROS
 from rulesel.records import Batch, Flag, Int64, Ratings, Rule, Status
 
 if TYPE_CHECKING:
-    import duckdb
     import pyarrow as pa
 
 TOLERANCE = 1e-6
@@ -44,8 +43,8 @@ class Signals(Rater):
 
     Expressions may name the columns of `vocabulary.COLUMNS` and call the functions of `expression.FUNCTIONS`. NULL
     means that the rule has no meaning for the example (status not_applicable); an expression that raises on an example
-    gives status parse there; NaN or a value outside [0, 1] gives status range. For a rule of negative polarity the
-    rating is 1 - value.
+    gives status parse there; NaN or a value outside [0, 1] gives status range; one that does not come to an end on a
+    block of examples gives status timeout there. For a rule of negative polarity the rating is 1 - value.
     """
 
     name = "signals"
@@ -56,7 +55,6 @@ class Signals(Rater):
     max_chars: int = Field(default=50_000, ge=100)
     """A longer prompt or response is cut to its head and tail; the cell is flagged document_cut."""
 
-    _connection: duckdb.DuckDBPyConnection | None = PrivateAttr(default=None)
     _refusals: dict[str, str | None] = PrivateAttr(default_factory=dict)
 
     @property
@@ -75,7 +73,7 @@ class Signals(Rater):
         if rule.sql is None:
             return "the rule has no sql expression"
         if rule.sql not in self._refusals:
-            self._refusals[rule.sql] = refusal(self._cursor(), rule.sql)
+            self._refusals[rule.sql] = refusal(rule.sql)
         return self._refusals[rule.sql]
 
     def rate(self, batches: Iterable[Batch], rules: Sequence[Rule], lent: Lent) -> Iterator[Ratings]:  # noqa: ARG002
@@ -83,31 +81,30 @@ class Signals(Rater):
         refused = {j: reason for j, rule in enumerate(rules) if (reason := self.refuses(rule)) is not None}
         accepted = np.array([j for j in range(len(rules)) if j not in refused], dtype=np.int64)
         workers = min(_MOST_WORKERS, os.cpu_count() or 1)
+        known = Known([rules[j].sql or "" for j in accepted], self.max_chars)
+        free: LifoQueue[Isolated] = LifoQueue()
+        everyone = [Isolated(known) for _ in range(workers)]
+        for one in everyone:
+            free.put(one)
         with ExitStack() as stack:
             pool = stack.enter_context(ThreadPoolExecutor(workers))
-            evaluators: SimpleQueue[Evaluator] = SimpleQueue()
-            for _ in range(workers):
-                cursor = stack.enter_context(self._cursor())
-                evaluators.put(Evaluator(cursor, [rules[j].sql or "" for j in accepted], self.max_chars))
+            stack.push(partial(_let_go, everyone))
             for batch in batches:
-                answers = (
-                    list(pool.map(partial(_evaluate, evaluators), _tables(batch, workers))) if len(accepted) else []
-                )
+                tables = _tables(batch, workers)
+                answers = list(pool.map(partial(_evaluate, free), tables)) if len(accepted) else []
                 yield _ratings(len(batch), rules, refused, accepted, answers)
 
-    def close(self) -> None:
-        """Let go of the DuckDB."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
 
-    def _cursor(self) -> duckdb.DuckDBPyConnection:
-        if self._connection is None:
-            self._connection = connect()
-        return self._connection.cursor()
+def _let_go(everyone: Sequence[Isolated], kind: type[BaseException] | None, *_: object) -> None:
+    """Give the processes back; after an error (Ctrl-C, say) one may be at work still, and is ended."""
+    for one in everyone:
+        if kind is None or kind is GeneratorExit:
+            one.close()
+        else:
+            one.end()
 
 
-def _evaluate(free: SimpleQueue[Evaluator], table: pa.Table) -> Answers:
+def _evaluate(free: LifoQueue[Isolated], table: pa.Table) -> Answers:
     evaluator = free.get()
     try:
         return evaluator.evaluate(table)
@@ -156,7 +153,11 @@ def _ratings(
         kinds[~((x >= -TOLERANCE) & (x <= 1 + TOLERANCE))] = Status.range
         kinds[np.concatenate([a.null for a in answers])] = Status.not_applicable
         kinds[np.concatenate([a.failed for a in answers])] = Status.parse
-        reasons |= _reasons(x, kinds, accepted, answers[-1].errors)
+        if any(a.late is not None for a in answers):
+            late = [np.zeros_like(a.failed) if a.late is None else a.late for a in answers]
+            kinds[np.concatenate(late)] = Status.timeout
+        errors = {at: why for a in answers for at, why in a.errors.items()}
+        reasons |= _reasons(x, kinds, accepted, errors)
         x[kinds != Status.ok] = np.nan
         negative = np.array([rules[j].polarity == "negative" for j in accepted], dtype=bool)
         values[:, accepted] = np.clip(np.where(negative, 1 - x, x), 0, 1)
@@ -176,6 +177,7 @@ def _reasons(
                 Status.range: f"the expression gives {x[row, at]:g}, outside [0, 1]",
                 Status.not_applicable: "the expression is NULL for this example",
                 Status.parse: errors.get(at, "the expression raised an error")[:300],
+                Status.timeout: errors.get(at, "the expression took too long"),
             }
             reasons[row, j] = what[Status(kinds[row, at])]
     return reasons

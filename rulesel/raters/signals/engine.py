@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +32,7 @@ def connect() -> duckdb.DuckDBPyConnection:
         "python_enable_replacements": "false",
         "memory_limit": _MEMORY,
         "temp_directory": "",
+        "threads": 1,
     }
     connection = duckdb.connect(":memory:", config=settings)
     for name, macro in MACROS.items():
@@ -53,7 +54,8 @@ class Answers:
         null: bool (n, E), the expression is NULL there.
         failed: bool (n, E), the expression raised there.
         cut: bool (n,), prompt or response was cut.
-        errors: expression index to the message it raised.
+        errors: expression index to the message it raised, or to why it was ended.
+        late: bool (n, E), its time was up before it had a value there; None where none was late.
     """
 
     values: Float64
@@ -61,6 +63,26 @@ class Answers:
     failed: Bool
     cut: Bool
     errors: dict[int, str] = field(default_factory=dict)
+    late: Bool | None = None
+
+    def column(self, j: int) -> Answers:
+        """What one expression gave."""
+        at = slice(j, j + 1)
+        errors = {0: self.errors[j]} if j in self.errors else {}
+        late = None if self.late is None else self.late[:, at]
+        return Answers(self.values[:, at], self.null[:, at], self.failed[:, at], self.cut, errors, late)
+
+
+def joined(parts: Sequence[Answers]) -> Answers:
+    """The answers of several expressions, one each, side by side."""
+    return Answers(
+        np.hstack([part.values for part in parts]),
+        np.hstack([part.null for part in parts]),
+        np.hstack([part.failed for part in parts]),
+        np.logical_or.reduce([part.cut for part in parts]),
+        {j: part.errors[0] for j, part in enumerate(parts) if part.errors},
+        np.hstack([np.zeros_like(part.failed) if part.late is None else part.late for part in parts]),
+    )
 
 
 class Evaluator:
@@ -69,11 +91,24 @@ class Evaluator:
     An expression that raises is from then on wrapped in TRY, so that it loses only the rows it raises on.
     """
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection, expressions: Sequence[str], max_chars: int) -> None:
-        """Prepare; `expressions` must have passed `expression.refusal`, `max_chars` is where texts are cut."""
+    def __init__(
+        self,
+        connection: duckdb.DuckDBPyConnection,
+        expressions: Sequence[str],
+        max_chars: int,
+        fragile: Mapping[int, str] | None = None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            connection: what `connect` gives.
+            expressions: they have passed `expression.refusal`.
+            max_chars: where texts are cut.
+            fragile: index of an expression to the error it raised on other examples.
+        """
         self._connection = connection
         self._expressions = expressions
-        self._fragile: dict[int, str] = {}
+        self._fragile = dict(fragile or {})
         self._examples = _examples(max_chars)
 
     def evaluate(self, table: pa.Table) -> Answers:
@@ -119,13 +154,7 @@ class Evaluator:
                 self._fragile[j] = str(error).strip().splitlines()[0]
                 every, none = np.ones((n, 1), dtype=bool), np.zeros((n, 1), dtype=bool)
                 columns.append(Answers(np.full((n, 1), np.nan), none, every, none[:, 0]))
-        return Answers(
-            np.hstack([c.values for c in columns]),
-            np.hstack([c.null for c in columns]),
-            np.hstack([c.failed for c in columns]),
-            np.logical_or.reduce([c.cut for c in columns]),
-            dict(self._fragile),
-        )
+        return replace(joined(columns), errors=dict(self._fragile))
 
     def _query(self, which: Sequence[int]) -> Answers:
         selected = ", ".join(["was_cut", *(f"{self._column(j)} AS r{j}" for j in which)])

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from rulesel.raters.signals.growth import LARGEST, written_out
 from rulesel.raters.signals.tree import (
     Node,
     NotAnExpression,
@@ -18,6 +19,7 @@ from rulesel.raters.signals.tree import (
     bound_names,
     cast_types,
     constant,
+    operand_case,
     operators,
     parse,
 )
@@ -94,7 +96,10 @@ def refusal(connection: duckdb.DuckDBPyConnection, sql: str) -> str | None:
     if len(sql) > LONGEST:
         return f"the expression has {len(sql):,} characters; at most {LONGEST:,} are read"
     try:
-        problem = next(_problems(parse(connection, sql)), None) or next(_versioned(sql), None)
+        if operand_case(sql):
+            return "a CASE may not stand in what another CASE compares; write CASE WHEN … THEN"
+        tree = parse(connection, sql)
+        problem = next(_problems(tree), None) or next(_versioned(sql), None) or _size_problem(connection, tree)
         return problem or _type_problem(connection, sql) or _run_problem(connection, sql)
     except (NotAnExpression, duckdb.Error) as error:
         return str(error).strip().splitlines()[0]
@@ -198,6 +203,13 @@ def _versioned(sql: str) -> Iterator[str]:
     for sign in operators(sql):
         if sign in _INSTEAD:
             yield f"operator {sign} means different things in different releases of DuckDB; write {_INSTEAD[sign]}"
+
+
+def _size_problem(connection: duckdb.DuckDBPyConnection, tree: Node) -> str | None:
+    size = written_out(connection, tree, FUNCTIONS)
+    if size <= LARGEST:
+        return None
+    return f"it has {size:,} parts when functions such as ramp are written out; at most {LARGEST:,} are allowed"
 
 
 def _type_problem(connection: duckdb.DuckDBPyConnection, sql: str) -> str | None:

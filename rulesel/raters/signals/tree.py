@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,6 +18,25 @@ _QUIET = {"type", "select_list", "from_table", "aggregate_handling", "cte_map"}
 
 class NotAnExpression(Exception):
     """The text is not one expression; the message says what it is instead."""
+
+
+def operand_case(sql: str) -> bool:
+    """Whether a CASE stands in what another CASE compares: reading it copies the inner one for every WHEN."""
+    import duckdb
+
+    raw = sql.encode()
+    comparing: list[bool] = []
+    words = [raw[at : at + 5].lower() for at, kind in duckdb.tokenize(sql) if kind == duckdb.token_type.keyword]
+    for word, after in pairwise([*words, b""]):
+        if word.startswith(b"case"):
+            if any(comparing):
+                return True
+            comparing.append(not after.startswith(b"when"))
+        elif comparing and word.startswith(b"when"):
+            comparing[-1] = False
+        elif comparing and word.startswith(b"end"):
+            comparing.pop()
+    return False
 
 
 def parse(connection: duckdb.DuckDBPyConnection, sql: str) -> Node:
