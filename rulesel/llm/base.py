@@ -68,7 +68,9 @@ def encode(completion: Completion) -> bytes:
 def decode(reply: bytes) -> Completion:
     """The completion of a kept reply; it costs nothing."""
     fields = orjson.loads(reply)
-    fields["logprobs"] = tuple(tuple((token, value) for token, value in top) for top in fields["logprobs"])
+    fields["logprobs"] = tuple(
+        tuple((token, value) for token, value in top if value is not None) for top in fields["logprobs"]
+    )
     return Completion(**{**fields, "cost": 0.0})
 
 

@@ -21,6 +21,8 @@ _HAND_OVER = 32
 """Requests handed to the event loop at a time."""
 _PATIENT = 16
 """Windows of answers kept while an earlier request stalls or is tried again."""
+GRACE = 5.0
+"""Seconds for which an answer that is under way is waited for when a stream is left early."""
 
 
 class Client:
@@ -74,7 +76,8 @@ class Client:
         Requests are drawn a window ahead of the answers taken, and further while the first answer in order is waited
         for, so that one request that stalls does not hold up all the others.
 
-        Leaving early, also by Ctrl-C, waits for what is under way and keeps it in the ledger; a second Ctrl-C does not.
+        Leaving early, also by Ctrl-C, waits `GRACE` seconds for what is under way and keeps it in the ledger; what has
+        not come by then is booked at its worst. A second Ctrl-C does not wait.
 
         Raises:
             ModelError: no request to this model can succeed.
@@ -164,8 +167,9 @@ class Client:
         if not slots or self._loop is None:
             return
         self._loop.call_soon_threadsafe(_drop, slots)
-        for slot in slots:
-            slot.wait()
+        if not _finished(slots, GRACE):
+            self._loop.call_soon_threadsafe(_cancel, slots)
+            _finished(slots, GRACE)
 
     def _running(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
@@ -221,6 +225,20 @@ async def _send_in_some_form(backend: Backend, request: ChatRequest) -> Completi
             if not fault.at_once:  # otherwise the backend knows a simpler form
                 raise
     return await backend.send(request)
+
+
+def _finished(slots: list[Slot], seconds: float) -> bool:
+    """Wait until all are done; False if that takes longer."""
+    until = time.monotonic() + seconds
+    for slot in slots:
+        slot.wait(seconds=until - time.monotonic())
+    return all(slot.done for slot in slots)
+
+
+def _cancel(slots: list[Slot]) -> None:
+    for slot in slots:
+        if slot.task is not None:
+            slot.task.cancel()
 
 
 def _drop(slots: list[Slot]) -> None:

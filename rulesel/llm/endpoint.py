@@ -4,28 +4,47 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import replace
 from typing import Any, Protocol
 
 from pydantic import BaseModel, ValidationError
 
+from rulesel.errors import ModelError
 from rulesel.llm.base import ChatRequest, Completion, Failure
-from rulesel.llm.faults import Final, Misunderstood, Retryable, refusal
+from rulesel.llm.complaint import Said, heard, parsed
+from rulesel.llm.faults import Retryable, about_the_form, refusal
+from rulesel.llm.hiding import hide
 from rulesel.llm.http import Reply
-from rulesel.llm.redact import HIDDEN, one_line
-from rulesel.llm.wire import Dialect, payload, read, told
+from rulesel.llm.redact import one_line
+from rulesel.llm.reply import completion, served_name
+from rulesel.llm.wire import Dialect, payload, told
 
 log = logging.getLogger(__name__)
+
+WHOLE_PIECES = 8
+"""Characters of a key that count as a piece of it in an answer, which is data; in messages five do."""
+MOST_MODELS = 1 << 22
+"""Bytes of a list of models."""
+
+
+def most_bytes(request: ChatRequest) -> int:
+    """Bytes an answer to a request can take: a frame, and each token with all its alternatives."""
+    return min((1 << 20) + request.max_tokens * (1 << 13), 1 << 24)
 
 
 class Transport(Protocol):
     """Carries JSON to a server and brings back whatever it says; raises Retryable where nothing comes."""
 
-    async def chat(self, payload: dict[str, Any]) -> Reply:
-        """Ask for a chat completion."""
+    async def chat(self, payload: dict[str, Any], most: int) -> Reply:
+        """Ask for a chat completion; an answer of more than `most` bytes is a fault."""
         ...
 
-    async def models(self) -> Reply:
-        """Ask for the list of models."""
+    async def models(self, most: int) -> Reply:
+        """Ask for the list of models; as `chat`."""
+        ...
+
+    def extend(self, path: str) -> bool:
+        """Add a path to an address that has none; returns whether that was done."""
         ...
 
     async def close(self) -> None:
@@ -44,49 +63,76 @@ class Endpoint:
             transport: `http.Http` or `sdk.Sdk`.
             key: what the transport authenticates with, hidden wherever the server repeats it.
         """
-        self._key = key.encode() if key and len(key) >= 6 else None
+        self._secrets = [key] if key else []
         self._model = model
         self._transport = transport
         self._dialect = Dialect()
         self._names = ServedNames(model)
+        self._answered = False
 
     async def send(self, request: ChatRequest) -> Completion:
         """Ask once; raises as `Backend.send` says."""
         dialect = self._dialect
-        reply = await self._transport.chat(payload(request, self._model, dialect))
-        body = reply.body.replace(self._key, HIDDEN.encode()) if self._key else reply.body
-        if reply.status != 200:
-            error = refusal(reply.status, reply.headers, body, model=self._model)
-            if isinstance(error, Misunderstood):
-                error = self._concede(dialect, request, error)
-            raise error
-        completion, served = read(body)
+        reply = await self._ask(payload(request, self._model, dialect), most_bytes(request))
+        answer = _json(reply.body) if 200 <= reply.status < 300 else None
+        found = completion(answer, self._hide)
+        if found is None:
+            said = heard(reply.body, [content for _, content in request.messages], self._secrets)
+            raise self._meaning(reply, dialect, request, said)
+        self._answered = True
+        served = served_name(answer)
         if served and not self._names.accept(served):
-            line = f"answered by {one_line(served)!r} in place of {self._model!r}"
+            line = f"answered by {one_line(served, *self._secrets)!r} in place of {self._model!r}"
             raise Retryable(Failure("http", line, maybe_paid=True), retry_after=0.0)
-        return completion
+        return found
 
     async def close(self) -> None:
         """Let go of connections."""
         await self._transport.close()
 
-    def _concede(self, used: Dialect, request: ChatRequest, error: Misunderstood) -> Exception:
-        simpler = used.concede(request, error.message)
-        if simpler is None:
-            return Final(Failure("http", f"{error.status}: {error.message}"))
-        if self._dialect == used:
-            self._dialect = simpler
-            log.warning("%s: %s; from now on %s", self._model, error.message, told(used, simpler))
-        return Retryable(Failure("http", f"{error.status}: {error.message}"), retry_after=0.0)
+    async def _ask(self, body: dict[str, Any], most: int) -> Reply:
+        """Send it; what went wrong is told without keys."""
+        try:
+            return await self._transport.chat(body, most)
+        except Retryable as fault:
+            fault.failure = replace(fault.failure, reason=one_line(fault.failure.reason, *self._secrets))
+            raise
+        except ModelError as error:
+            raise ModelError(one_line(str(error), *self._secrets)) from None
+
+    def _hide(self, text: str) -> str:
+        return hide(text, *self._secrets, least=WHOLE_PIECES) if self._secrets else text
+
+    def _meaning(self, reply: Reply, used: Dialect, request: ChatRequest, said: Said) -> Exception:
+        if about_the_form(reply.status, said):
+            simpler = used.concede(request, said)
+            if simpler is not None:
+                if self._dialect == used:
+                    self._dialect = simpler
+                    log.warning("%s: %s; from now on %s", self._model, said.line, told(used, simpler))
+                return Retryable(Failure("http", f"{reply.status}: {said.line}"), retry_after=0.0)
+        meaning = refusal(reply.status, reply.headers, said, model=self._model)
+        lost = reply.status in {404, 405} and isinstance(meaning, ModelError) and not self._answered
+        if lost and self._transport.extend("/v1"):
+            log.warning("%s: %s; from now on asked at an address that ends in /v1", self._model, said.line)
+            return Retryable(Failure("http", f"{reply.status}: {said.line}"), retry_after=0.0)
+        return meaning
 
     async def context(self) -> int | None:
         """Most tokens of a request, where the server's list of models says so (vLLM does)."""
         try:
-            reply = await self._transport.models()
+            reply = await self._transport.models(MOST_MODELS)
             models = _Models.model_validate_json(reply.body).data
-        except (Retryable, ValidationError):
+        except (Retryable, ModelError, ValidationError):
             return None
         return next((model.max_model_len for model in models if model.id == self._model), None)
+
+
+def _json(body: bytes) -> object:
+    try:
+        return parsed(body)
+    except ValueError:
+        return None
 
 
 class _Model(BaseModel):

@@ -6,23 +6,64 @@ import email.utils
 import re
 import time
 from collections.abc import Mapping
-from typing import Any
-
-import orjson
 
 from rulesel.errors import ModelError
 from rulesel.llm.base import Failure
-from rulesel.llm.redact import one_line
+from rulesel.llm.complaint import Said
 
 _QUOTA = re.compile(
-    r"insufficient[_ ]quota|exceeded your current quota|credit balance is too low|insufficient (?:credit|balance|funds)"
-    r"|billing[_ ](?:hard[_ ])?limit|billing_not_active|payment required",
+    r"insufficient[_ ](?:user[_ ])?(?:quota|credits?|balance|funds)|(?:exceeded|exhausted|reached|used up|over) your "
+    r"(?:\w+ ){0,3}(?:quota|credits?|budget|spend)|credit (?:balance|limit)|(?:no|out of|not enough|enough) (?:\w+ )?credits?\b"
+    r"|quota[_ ](?:\w+ )?(?:is |has been |was )?(?:exceeded|exhausted|used up|depleted)|billing[_ ](?:hard[_ ])?limit"
+    r"|billing_not_active|payment[_ ]required|exceeded_current_quota|budget (?:has been |was )?exceeded"
+    r"|(?:account|balance) (?:is )?(?:overdue|exhausted|in arrears)|arrearage",
     re.IGNORECASE,
 )
+_LONG = re.compile(
+    r"per[-_ ]?(?:day|week|month)(?!\w)|PerDay|PerMonth|\b(?:daily|weekly|monthly)\b|(?<![a-z])[rt]pd(?![a-z])|/ ?(?:day|month)\b"
+    r"|\b(?:for|of) (?:the |this )?(?:day|today|month)\b|\btoday\b|\b24[- ]?h(?:ours?)?\b",
+    re.IGNORECASE,
+)
+_PASSING = re.compile(
+    r"per[-_ ]?(?:min|sec)|PerMinute|PerSecond|(?<![a-z])[rt]pm(?![a-z])|/ ?(?:min|sec|s\b)", re.IGNORECASE
+)
+_LIMIT = re.compile(r"limit|quota|exceed|exhaust|used up|too many|credits?|allowance|reached", re.IGNORECASE)
 _FILTERED = re.compile(
-    r"content[_ ]filter|content[_ ]policy|ResponsibleAIPolicyViolation|moderation|was flagged", re.IGNORECASE
+    r"content[_ ]filter|content[_ ](?:management )?policy|ResponsibleAIPolicyViolation|moderation|(?:was|were|been) flagged"
+    r"|safety (?:system|filter|setting|reason|polic)|prohibited[_ ]content",
+    re.IGNORECASE,
+)
+_TOO_LONG = re.compile(
+    r"context[-_ ]?(?:length|window|size)|max(?:imum)? (?:prompt|input|sequence|context|model|token)s? ?(?:length|size)"
+    r"|max_model_len|(?:prompt|inputs?|messages?|request) (?:is|are|was) too (?:long|large)|(?:prompt|input) too long"
+    r"|string_above_max_length|reduce (?:the|your) (?:length|prompt|message|input)|request too large for model"
+    r"|exceeds? the (?:model|maximum|max|limit|available)[^.\n]{0,60}tokens|token (?:count|limit)s? exceed",
+    re.IGNORECASE,
+)
+_ACCESS = re.compile(
+    r"(?:invalid|incorrect|missing|wrong|expired|no|bad|unknown|revoked|disabled)\W{1,3}(?:\w{1,20}\W{1,3}){0,2}"
+    r"(?:api[-_ ]?key|(?:access|auth\w*|bearer|api)[-_ ]token|credentials)"
+    r"|api[-_ ]?key\W[^.\n]{0,40}(?:not valid|invalid|expired|not found|missing|required)|authentication[_ ](?:failed|error|required)"
+    r"|\bunauthori[sz]ed\b|invalid_api_key|permission[_ ]denied|access denied",
+    re.IGNORECASE,
+)
+_NO_MODEL = re.compile(
+    r"model_not_found|(?:no such|unknown|invalid) model\b|not a valid model|no endpoints found for"
+    r"|\bmodel\b[^;\n]{0,160}?(?:does not exist|doesn't exist|do not exist|not found|decommissioned|no longer)"
+    r"|(?:could not|cannot|can't|failed to) find (?:the )?model",
+    re.IGNORECASE,
+)
+_LOAD = re.compile(
+    r"rate[-_ ]?limit|too many requests|overloaded|throttl|slow down|at capacity|high demand|server (?:is )?busy"
+    r"|temporarily (?:unavailable|rate)",
+    re.IGNORECASE,
 )
 _RETRIED = frozenset({408, 409, 425, 429})
+_FORM = re.compile(
+    r"unsupported|not support|unrecogni[sz]ed|unexpected keyword|(?:unknown|invalid|extra) (?:parameter|argument|field)"
+    r"|no endpoints",
+    re.IGNORECASE,
+)
 
 
 class Retryable(Exception):
@@ -63,50 +104,70 @@ class Final(Exception):
         self.failure = failure
 
 
-class Misunderstood(Exception):
-    """The server did not take the form of the request (HTTP 400 or 422); another form may do."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-
-
-def garbled(what: str, body: bytes) -> Retryable:
+def garbled(said: Said) -> Retryable:
     """An answer with status 200 that is none; whether it was billed is not known."""
-    start = one_line(body[:200].decode("utf-8", "replace"), limit=120)
-    return Retryable(Failure("http", f"{what}: {start!r}", maybe_paid=True))
+    return Retryable(Failure("http", f"no chat completion: {said.line}", maybe_paid=True))
 
 
-def refusal(status: int, headers: Mapping[str, str], body: bytes, *, model: str) -> Exception:
-    """The exception a status of 300 and above stands for.
+def about_the_form(status: int, said: Said) -> bool:
+    """Whether a refusal may be about how the request is put, so that another form of it may do."""
+    if _TOO_LONG.search(said.text) or status in {401, 402, *_RETRIED}:
+        return False
+    return status < 500 or bool(_FORM.search(said.text))
+
+
+def refusal(status: int, headers: Mapping[str, str], said: Said, *, model: str) -> Exception:
+    """The exception that a refusal stands for: by what the server says, and by the status where that says nothing.
 
     Args:
-        status: HTTP status.
+        status: HTTP status; 200 where an error comes in place of an answer.
         headers: of the answer, names in lower case.
-        body: of the answer.
+        said: its body.
         model: the model that was asked, for the message.
     """
-    message, code = _said(body)
-    line = one_line(message) or "no message"
-    text = f"{code} {message}"
-    if status in {401, 403, 402} and not (status == 403 and _FILTERED.search(text)):
-        return ModelError(f"{model}: the server refuses access ({status}): {line}")
-    if 400 <= status < 500 and _QUOTA.search(text):
-        return ModelError(f"{model}: the quota is used up ({status}): {line}")
-    if status == 404 or status == 405 or 300 <= status < 400 or status == 407:
-        return ModelError(f"{model}: no such model or address ({status}): {line}")
-    if status < 500 and status not in _RETRIED:
-        if _FILTERED.search(text):
-            return Final(Failure("refused", f"content filter ({status}): {line}"))
-        return Misunderstood(status, line)
-    if status == 501:
-        return Final(Failure("http", f"{status}: {line}"))
-    return Retryable(
-        Failure("http", f"{status}: {line}"),
-        retry_after=retry_after(headers),
-        throttled=status in {429, 503, 529},
-    )
+    status = said.status or status if status < 300 else status
+    return _for_all(status, said, model) or _for_one(status, headers, said)
+
+
+def _for_all(status: int, said: Said, model: str) -> ModelError | None:
+    """The end of the run, if no request can succeed."""
+    text, told = said.text, f"({status}): {said.line}"
+    filtered = _FILTERED.search(text) is not None
+    passes = _PASSING.search(text) is not None
+    if _LONG.search(text) and _LIMIT.search(text) and not passes and not _TOO_LONG.search(text):
+        return ModelError(
+            f"{model}: a limit of a day or more is reached {told}; the same command goes on from here later"
+        )
+    if status == 402 or (_QUOTA.search(text) and not passes):
+        return ModelError(f"{model}: the quota is used up {told}")
+    if filtered or _TOO_LONG.search(text) or status in _RETRIED:
+        return None
+    if _ACCESS.search(text) or status == 401:
+        return ModelError(f"{model}: the server refuses access {told}")
+    if _NO_MODEL.search(text):
+        return ModelError(f"{model}: no such model or address {told}")
+    if status in {403, 404, 405} and _LOAD.search(text):
+        return None
+    if status == 403:
+        return ModelError(f"{model}: the server refuses access {told}")
+    if status in {404, 405, 407} or 300 <= status < 400:
+        return ModelError(f"{model}: no such model or address {told}")
+    return None
+
+
+def _for_one(status: int, headers: Mapping[str, str], said: Said) -> Exception:
+    """The end of one request, or of one try."""
+    text, line = said.text, f"{status}: {said.line}"
+    if _FILTERED.search(text):
+        return Final(Failure("refused", f"content filter ({status}): {said.line}"))
+    if _TOO_LONG.search(text):
+        return Final(Failure("http", line))
+    loaded = status in {429, 503, 529} or (status < 500 and status not in _RETRIED and bool(_LOAD.search(text)))
+    if status == 501 or (400 <= status < 500 and status not in _RETRIED and not loaded):
+        return Final(Failure("http", line))
+    if status < 300 and not loaded and not said.found:
+        return garbled(said)
+    return Retryable(Failure("http", line), retry_after=retry_after(headers), throttled=loaded)
 
 
 def retry_after(headers: Mapping[str, str], now: float | None = None) -> float | None:
@@ -120,7 +181,7 @@ def retry_after(headers: Mapping[str, str], now: float | None = None) -> float |
         return seconds
     try:
         at = email.utils.parsedate_to_datetime(value).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError, TypeError, IndexError):
         return None
     return max(0.0, at - (time.time() if now is None else now))
 
@@ -131,16 +192,3 @@ def _number(value: str | None) -> float | None:
     except ValueError:
         return None
     return number if number is not None and 0.0 <= number < float("inf") else None
-
-
-def _said(body: bytes) -> tuple[str, str]:
-    """Message and code of an error body, in any of the shapes servers use; the raw text if in none."""
-    try:
-        parsed: Any = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return re.sub(r"<[^>]*>", " ", body[:2000].decode("utf-8", "replace")), ""
-    inner = parsed.get("error", parsed) if isinstance(parsed, dict) else parsed
-    if not isinstance(inner, dict):
-        return str(inner)[:2000], ""
-    message = inner.get("message") or inner.get("detail") or inner.get("error") or inner
-    return str(message)[:2000], f"{inner.get('code', '')} {inner.get('type', '')}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,7 +22,10 @@ from rulesel.llm.redact import one_line
 
 CONNECT_SECONDS = 10.0
 MOST_HEAD = 1 << 16
+"""Bytes of the headers of an answer, and of what comes before an answer ("100 Continue")."""
 MOST_BODY = 1 << 24
+MOST_HEADS = 16
+"""Heads of one answer, interim ones included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +52,7 @@ class Http:
         self._host, self._tls = parts.hostname or "", parts.scheme == "https"
         self._port = parts.port or (443 if self._tls else 80)
         self._path = parts.path.rstrip("/")
+        self._bare = not self._path
         fields = [f"host: {parts.netloc.rpartition('@')[2]}", "accept: application/json", "user-agent: rulesel"]
         if key:
             fields.append(f"authorization: Bearer {key}")
@@ -56,33 +61,45 @@ class Http:
         self._idle: list[_Connection] = []
         self._context: ssl.SSLContext | None = None
 
-    async def chat(self, payload: dict[str, Any]) -> Reply:
+    async def chat(self, payload: dict[str, Any], most: int = MOST_BODY) -> Reply:
         """Ask for a chat completion and wait for the whole answer, whatever its status.
 
+        Args:
+            payload: the JSON to send.
+            most: bytes of the longest answer.
+
         Raises:
-            Retryable: no connection, a broken one, or no answer in time.
+            Retryable: no connection, a broken one, no answer in time, or one that is too long.
         """
         body = orjson.dumps(payload)
-        return await self._exchange(
+        message = (
             f"POST {self._path}/chat/completions HTTP/1.1\r\n{self._fields}\r\ncontent-type: application/json\r\n"
             f"content-length: {len(body)}\r\n\r\n".encode()
             + body
         )
+        return await self._exchange(message, most)
 
-    async def models(self) -> Reply:
-        """Ask for the list of models; raises as `chat` does."""
-        return await self._exchange(f"GET {self._path}/models HTTP/1.1\r\n{self._fields}\r\n\r\n".encode())
+    async def models(self, most: int = MOST_BODY) -> Reply:
+        """Ask for the list of models; as `chat`."""
+        return await self._exchange(f"GET {self._path}/models HTTP/1.1\r\n{self._fields}\r\n\r\n".encode(), most)
+
+    def extend(self, path: str) -> bool:
+        """Add a path to an address that was given without one; returns whether that was done."""
+        if not self._bare or self._path:
+            return False
+        self._path = path
+        return True
 
     async def close(self) -> None:
         """Close all idle connections."""
         while self._idle:
             self._idle.pop().drop()
 
-    async def _exchange(self, message: bytes) -> Reply:
+    async def _exchange(self, message: bytes, most: int) -> Reply:
         connection = await self._connection()
         try:
             async with asyncio.timeout(self._seconds):
-                reply = await connection.exchange(message)
+                reply = await connection.exchange(message, most)
         except TimeoutError as error:
             connection.drop()
             raise Retryable(Failure("timeout", f"no answer in {self._seconds:g} s", maybe_paid=True)) from error
@@ -123,25 +140,25 @@ class Http:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection, one request at a time."""
+    """One connection, one request at a time; every byte of an answer is looked at once."""
 
     def __init__(self) -> None:
-        self._buffer = bytearray()
         self._answer: asyncio.Future[Reply] | None = None
-        self._head: tuple[int, dict[str, str], int] | None = None  # status, headers, where the body begins
+        self._incoming = Incoming(0)
         self._transport: asyncio.Transport | None = None
         self._keep = True
 
     @property
     def reusable(self) -> bool:
         """Whether another request may go over it."""
-        return self._keep and not self._buffer and self._transport is not None and not self._transport.is_closing()
+        return self._keep and self._transport is not None and not self._transport.is_closing()
 
-    async def exchange(self, message: bytes) -> Reply:
-        """Send one request and wait for its answer; ValueError if what comes is no HTTP."""
+    async def exchange(self, message: bytes, most: int) -> Reply:
+        """Send one request and wait for its answer of at most so many bytes; ValueError if what comes is no HTTP."""
         if self._transport is None or self._transport.is_closing():
             raise ConnectionResetError("closed by the server")
         self._answer = asyncio.get_running_loop().create_future()
+        self._incoming = Incoming(most)
         self._transport.write(message)
         try:
             return await self._answer
@@ -161,60 +178,168 @@ class _Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Part of an answer came."""
-        self._buffer += data
         if self._answer is None or self._answer.done():
-            self._keep = False  # nobody asked
+            self.drop()  # nothing was asked
             return
         try:
-            self._advance(ended=False)
+            self._finish(self._incoming.feed(data), ended=False)
         except ValueError as error:
-            self._keep = False
             self._answer.set_exception(error)
+            self.drop()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone; an answer without a length ends with it."""
         self._keep = False
         if self._answer is None or self._answer.done():
             return
-        try:
-            self._advance(ended=True)
-        except ValueError as error:
-            self._answer.set_exception(error)
+        self._finish(self._incoming.end(), ended=True)
         if not self._answer.done():
-            where = "in the middle of the answer" if self._buffer or self._head else "before any answer"
+            where = "in the middle of the answer" if self._incoming.begun else "before any answer"
             self._answer.set_exception(exc or ConnectionResetError(f"closed {where}"))
 
-    def _advance(self, *, ended: bool) -> None:
-        """Complete the answer if the buffer holds all of it."""
-        while self._head is None or 100 <= self._head[0] < 200:
-            if self._head is not None:
-                self._buffer = self._buffer[self._head[2] :]
-                self._head = None
-            end = self._buffer.find(b"\r\n\r\n")
-            if end < 0:
-                if len(self._buffer) > MOST_HEAD:
-                    raise ValueError("no end of the headers")
-                return
-            self._head = (*_read_head(bytes(self._buffer[:end])), end + 4)
-        status, headers, start = self._head
-        found = _read_body(self._buffer, start, status, headers, ended=ended)
-        if found is None:
-            if len(self._buffer) > MOST_BODY:
-                raise ValueError("an answer beyond all measure")
+    def _finish(self, reply: Reply | None, *, ended: bool) -> None:
+        if reply is None:
             return
-        body, end = found
-        self._buffer = self._buffer[end:]
-        self._head = None
-        self._keep = self._keep and headers.get("connection", "").lower() != "close" and not ended
+        closing = reply.headers.get("connection", "").lower() == "close"
+        self._keep = self._keep and not closing and not ended and not self._incoming.left
         assert self._answer is not None
-        self._answer.set_result(Reply(status, headers, body))
+        self._answer.set_result(reply)
+
+
+class Incoming:
+    """Puts one answer together from the pieces in which it comes."""
+
+    def __init__(self, most: int) -> None:
+        """Args: bytes of the longest answer, its framing included."""
+        self._most = most
+        self._came = self._heads = 0
+        self._buffer = bytearray()
+        self._looked = 0  # so much of the buffer is known to hold no end of a line
+        self._status = 0
+        self._headers: dict[str, str] = {}
+        self._body = bytearray()
+        self._left: int | None = None  # bytes of the body or chunk still to come, None where there is no telling
+        self._step: Callable[[], bool] = self._head
+        self._whole = False
+
+    @property
+    def begun(self) -> bool:
+        """Whether anything came."""
+        return self._came > 0
+
+    @property
+    def left(self) -> int:
+        """Bytes that came after the answer."""
+        return len(self._buffer)
+
+    def feed(self, data: bytes) -> Reply | None:
+        """Take a piece; returns the answer once it is whole.
+
+        Raises:
+            ValueError: it is no HTTP, or too long.
+        """
+        self._came += len(data)
+        self._buffer += data
+        while not self._whole and self._step():
+            pass
+        if self._whole:
+            return Reply(self._status, self._headers, bytes(self._body))
+        if self._came > self._most + MOST_HEAD:
+            raise ValueError(f"an answer of more than {self._most:,} bytes")
+        return None
+
+    def end(self) -> Reply | None:
+        """The connection is closed: the answer, if that is how it ends."""
+        if self._step == self._rest and self._left is None:
+            return Reply(self._status, self._headers, bytes(self._body))
+        return None
+
+    def _line(self, mark: bytes) -> bytes | None:
+        """The buffer up to a mark, which is taken out with it; None if the mark has not come."""
+        at = self._buffer.find(mark, self._looked)
+        if at < 0:
+            self._looked = max(0, len(self._buffer) - len(mark) + 1)
+            if len(self._buffer) > MOST_HEAD:
+                raise ValueError("no end of the headers" if len(mark) == 4 else "no end of a line")
+            return None
+        found = bytes(memoryview(self._buffer)[:at])
+        del self._buffer[: at + len(mark)]
+        self._looked = 0
+        return found
+
+    def _head(self) -> bool:
+        head = self._line(b"\r\n\r\n")
+        if head is None:
+            return False
+        self._heads += 1
+        if self._heads > MOST_HEADS:
+            raise ValueError("one interim answer after another")
+        self._status, self._headers = _read_head(head)
+        if 100 <= self._status < 200:
+            return True
+        if self._status in {204, 304}:
+            self._whole = True
+        elif "chunked" in self._headers.get("transfer-encoding", "").lower():
+            self._step = self._size
+        else:
+            self._left = _length(self._headers.get("content-length"), self._most)
+            self._step = self._rest
+        return True
+
+    def _rest(self) -> bool:
+        if self._left is None:
+            self._body += self._buffer
+            self._buffer.clear()
+            return False
+        self._take(self._left)
+        self._whole = self._left == 0
+        return False
+
+    def _size(self) -> bool:
+        line = self._line(b"\r\n")
+        if line is None:
+            return False
+        digits = line.partition(b";")[0].strip()
+        if not digits.isalnum():
+            raise ValueError(f"chunk size {digits[:20]!r}")
+        self._left = int(digits[:16], 16)
+        if len(digits) > 16 or self._left > self._most:
+            raise ValueError(f"an answer of more than {self._most:,} bytes")
+        self._step = self._chunk if self._left else self._trailer
+        return True
+
+    def _chunk(self) -> bool:
+        assert self._left is not None
+        self._take(self._left)
+        if self._left or len(self._buffer) < 2:
+            return False
+        if self._buffer[:2] != b"\r\n":
+            raise ValueError("a chunk that is longer than it says")
+        del self._buffer[:2]
+        self._step = self._size
+        return True
+
+    def _trailer(self) -> bool:
+        line = self._line(b"\r\n")
+        self._whole = line == b""
+        return bool(line)
+
+    def _take(self, most: int) -> None:
+        """Move so many bytes of the buffer, or all there are, into the body."""
+        part = memoryview(self._buffer)[:most]
+        self._body += part
+        count = len(part)
+        part.release()
+        del self._buffer[:count]
+        assert self._left is not None
+        self._left -= count
 
 
 def _read_head(head: bytes) -> tuple[int, dict[str, str]]:
     first, *lines = head.decode("latin-1").split("\r\n")
     version, _, rest = first.partition(" ")
     status = rest[:3]
-    if not version.startswith("HTTP/1.") or not status.isdigit():
+    if not version.startswith("HTTP/1.") or not (status.isascii() and status.isdigit()):
         raise ValueError(f"no HTTP: {first[:60]!r}")
     headers = {}
     for line in lines:
@@ -223,42 +348,16 @@ def _read_head(head: bytes) -> tuple[int, dict[str, str]]:
     if version == "HTTP/1.0":
         headers.setdefault("connection", "close")
     if headers.get("content-encoding", "identity") != "identity":
-        raise ValueError(f"an answer in {headers['content-encoding']}, which was not asked for")
+        raise ValueError(f"an answer in {headers['content-encoding'][:20]}, which was not asked for")
     return int(status), headers
 
 
-def _read_body(
-    buffer: bytearray, start: int, status: int, headers: dict[str, str], *, ended: bool
-) -> tuple[bytes, int] | None:
-    """The body and where it ends, None if it is not whole yet; ValueError if it is malformed."""
-    if status in {204, 304}:
-        return b"", start
-    if "chunked" in headers.get("transfer-encoding", "").lower():
-        return _read_chunks(buffer, start)
-    length = headers.get("content-length")
-    if length is None:
-        return (bytes(buffer[start:]), len(buffer)) if ended else None
-    if not length.isdigit():
-        raise ValueError(f"content-length {length[:20]!r}")
-    end = start + int(length)
-    return (bytes(buffer[start:end]), end) if len(buffer) >= end else None
-
-
-def _read_chunks(buffer: bytearray, at: int) -> tuple[bytes, int] | None:
-    parts: list[bytes] = []
-    while (line := buffer.find(b"\r\n", at)) >= 0:
-        digits = bytes(buffer[at:line]).partition(b";")[0].strip()
-        if not digits.isalnum():
-            raise ValueError(f"chunk size {digits[:20]!r}")
-        size = int(digits, 16)
-        at = line + 2
-        if size == 0:
-            end = at if buffer[at : at + 2] == b"\r\n" else buffer.find(b"\r\n\r\n", at)  # trailers end in a blank line
-            if end < 0 or len(buffer) < end + 2:
-                return None
-            return b"".join(parts), end + (2 if end == at else 4)
-        if len(buffer) < at + size + 2:
-            return None
-        parts.append(bytes(buffer[at : at + size]))
-        at += size + 2
-    return None
+def _length(value: str | None, most: int) -> int | None:
+    """The length of a body, None if it is not said."""
+    if value is None:
+        return None
+    if not (value.isascii() and value.isdigit()):
+        raise ValueError(f"content-length {value[:20]!r}")
+    if len(value) > 16 or int(value) > most:
+        raise ValueError(f"an answer of more than {most:,} bytes")
+    return int(value)

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from rulesel.llm.answer import Found, Token, find_labels, first, likeliest, solid, spoken, token_at
 from rulesel.llm.base import Completion, Failure
 from rulesel.llm.redact import one_line
 from rulesel.records import Flag, Status
@@ -88,9 +89,11 @@ def expectation(top: Sequence[tuple[str, float]], labels: Mapping[str, float]) -
 
 
 def read_label(answer: Completion | Failure, labels: Mapping[str, float] = DIGITS) -> Reading:
-    """Read one label: the expectation where log-probabilities came, else the sampled label.
+    """Read one label: the expectation where log-probabilities of it came, else the sampled label.
 
-    Nothing but a bare label counts: the first digit in a sentence may be one the document asked for.
+    The label is looked for where the answer is: after thoughts, behind a lead-in ("Rating:"), under some dress ("**4**",
+    "4/5"). A digit within a sentence does not count: it may be one the document asked for. With fewer alternatives than
+    labels the mass says nothing against the sampled label; log-probabilities that cannot be right count as none.
 
     Args:
         answer: the model's answer, or what a request ended as.
@@ -98,22 +101,35 @@ def read_label(answer: Completion | Failure, labels: Mapping[str, float] = DIGIT
     """
     if isinstance(answer, Failure):
         return _read_failure(answer)
-    text = answer.text.strip()
     if answer.refusal or answer.finish == "content_filter":
         return Reading(Status.refused, reason=answer.refusal or answer.text or answer.finish)
-    top = next((token for token in answer.logprobs if not _blank(token)), None)
-    if top:
-        try:
-            value, mass = expectation(top, labels)
-        except ValueError as error:
-            return Reading(Status.parse, reason=f"{answer.text!r}: {error}")
-        if mass >= LOW_MASS:
-            return Reading(Status.ok, value, mass)
-        if text not in labels or mass > 0:
-            return Reading(_no_label(answer, labels, Status.low_mass), mass=mass, reason=answer.text)
-    if text in labels:
-        return Reading(Status.ok, labels[text], sampled=True)
-    return Reading(_no_label(answer, labels, Status.parse), reason=answer.text)
+    text = spoken(answer.text)
+    several = find_labels(text, labels)
+    if len({one.label for one in several}) > 1:
+        return Reading(Status.parse, reason=answer.text)
+    found = several[-1] if several else None
+    sampled = None if found is None else Reading(Status.ok, labels[found.label], sampled=True)
+    top = _weighed(answer, text, found)
+    if top is None:
+        return sampled or Reading(_no_label(answer, text, labels, Status.parse), reason=answer.text)
+    value, mass = expectation(top, labels)
+    if mass >= LOW_MASS and not (sampled and len(top) < 2):
+        return Reading(Status.ok, value, mass)
+    if sampled and (len(top) < len(labels) or mass == 0):
+        return sampled
+    return Reading(_no_label(answer, text, labels, Status.low_mass), mass=mass, reason=answer.text)
+
+
+def _weighed(answer: Completion, text: str, found: Found | None) -> Token | None:
+    """The alternatives of the label's token, or of the first one of an answer that holds no label; None if unknown."""
+    top = token_at(answer, text, 0 if found is None else found.at)
+    if top is None or (found is not None and found.label not in {solid(first(top)), solid(likeliest(top))}):
+        return None
+    try:
+        expectation(top, {_bare(token): 0.0 for token, _ in top})  # all of them add up to 1 at most
+    except ValueError:
+        return None
+    return top
 
 
 def _read_failure(failure: Failure) -> Reading:
@@ -126,13 +142,7 @@ def _bare(token: str) -> str:
     return token.strip(" \t\r\n▁Ġ")
 
 
-def _blank(alternatives: Sequence[tuple[str, float]]) -> bool:
-    """Whether a token is most likely white space, which some tokenizers put before a digit."""
-    return not alternatives or not _bare(max(alternatives, key=lambda pair: pair[1])[0])
-
-
-def _no_label(answer: Completion, labels: Mapping[str, float], otherwise: Status) -> Status:
-    text = answer.text.strip()
+def _no_label(answer: Completion, text: str, labels: Mapping[str, float], otherwise: Status) -> Status:
     if _REFUSAL.match(text):
         return Status.refused
     if re.fullmatch(_NUMBER, text) and text not in labels:
@@ -157,7 +167,7 @@ def read_number(answer: Completion | Failure, low: float, high: float) -> Readin
         return _read_failure(answer)
     if answer.refusal or answer.finish == "content_filter":
         return Reading(Status.refused, reason=answer.refusal or answer.text or answer.finish)
-    lines = [line.strip(" \t*_`#>|~") for line in answer.text.splitlines()]
+    lines = [line.strip(" \t*_`#>|~") for line in spoken(answer.text).splitlines()]
     lines = [line for line in lines if line]
     if not lines:
         cut = answer.finish == "length"

@@ -11,10 +11,12 @@ import orjson
 
 from rulesel.extras import need
 from rulesel.llm.base import ChatRequest, Completion, Failure
-from rulesel.llm.faults import Final, Misunderstood, Retryable, garbled, refusal
+from rulesel.llm.complaint import heard
+from rulesel.llm.faults import Retryable, about_the_form, garbled, refusal
 from rulesel.llm.prices import find_context
 from rulesel.llm.redact import one_line
-from rulesel.llm.wire import Answer, Dialect, completion, payload, told
+from rulesel.llm.reply import completion
+from rulesel.llm.wire import Dialect, payload, told
 
 log = logging.getLogger(__name__)
 
@@ -22,17 +24,19 @@ log = logging.getLogger(__name__)
 class LiteLLM:
     """One model under its litellm name; keys come from the environment, as litellm reads them."""
 
-    def __init__(self, model: str, seconds: float) -> None:
+    def __init__(self, model: str, seconds: float, key: str | None = None) -> None:
         """Import litellm, which takes seconds.
 
         Args:
             model: "anthropic/…", "gemini/…", "azure/…".
             seconds: longest wait for one answer.
+            key: what litellm takes from the environment, where that is known: hidden in every message.
 
         Raises:
             MissingExtra: litellm is not installed.
         """
         self._model, self._seconds = model, seconds
+        self._secrets = [key] if key else []
         self._litellm = _imported()
         self._dialect = self._first_dialect()
 
@@ -48,10 +52,13 @@ class LiteLLM:
         except openai.APITimeoutError as error:
             raise Retryable(Failure("timeout", f"no answer in {self._seconds:g} s", maybe_paid=True)) from error
         except openai.APIConnectionError as error:
-            raise Retryable(Failure("http", one_line(str(error)), maybe_paid=True)) from None
+            raise Retryable(Failure("http", one_line(str(error), *self._secrets), maybe_paid=True)) from None
         except openai.APIError as error:
             raise self._meaning(error, dialect, request) from None
-        return completion(Answer.model_validate(response.model_dump()))
+        found = completion(response.model_dump())
+        if found is None:
+            raise garbled(heard(orjson.dumps(response.model_dump(), default=str)))
+        return found
 
     async def context(self) -> int | None:
         """Most tokens of a request, by litellm's map."""
@@ -71,27 +78,26 @@ class LiteLLM:
 
     def _meaning(self, error: Exception, used: Dialect, request: ChatRequest) -> Exception:
         status = int(getattr(error, "status_code", 500) or 500)
-        if status < 300:
-            return garbled("no chat completion", str(error).encode())
         headers = {
             str(name).lower(): str(value)
             for name, value in (getattr(error, "litellm_response_headers", None) or {}).items()
         }
         filtered = isinstance(error, self._litellm.ContentPolicyViolationError)
         code = "content_filter" if filtered else getattr(error, "code", None)
-        body = orjson.dumps({"error": {"message": str(error), "code": code}})
-        meaning = refusal(status, headers, body, model=self._model)
+        body = orjson.dumps({"error": {"message": str(error), "code": code}}, default=str)
+        said = heard(body, [content for _, content in request.messages], self._secrets)
+        if status < 300:
+            return garbled(said)
+        simpler = used.concede(request, said) if about_the_form(status, said) else None
+        if simpler is not None:
+            if self._dialect == used:
+                self._dialect = simpler
+                log.warning("%s: %s; from now on %s", self._model, said.line, told(used, simpler))
+            return Retryable(Failure("http", f"{status}: {said.line}"), retry_after=0.0)
+        meaning = refusal(status, headers, said, model=self._model)
         if isinstance(meaning, Retryable) and status >= 500:  # also what litellm makes of an answer it cannot read
             meaning.failure = replace(meaning.failure, maybe_paid=True)
-        if not isinstance(meaning, Misunderstood):
-            return meaning
-        simpler = used.concede(request, meaning.message)
-        if simpler is None:
-            return Final(Failure("http", f"{meaning.status}: {meaning.message}"))
-        if self._dialect == used:
-            self._dialect = simpler
-            log.warning("%s: %s; from now on %s", self._model, meaning.message, told(used, simpler))
-        return Retryable(Failure("http", f"{meaning.status}: {meaning.message}"), retry_after=0.0)
+        return meaning
 
 
 def _imported() -> Any:  # noqa: ANN401 - an untyped module

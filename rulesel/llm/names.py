@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import urllib.request
 from collections.abc import Callable, Mapping
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from rulesel.errors import UsageError
 from rulesel.llm.backend import Backend
@@ -28,6 +29,7 @@ from rulesel.llm.sender import Limits
 OPENAI = "https://api.openai.com/v1"
 OWN_KEY = "RULESEL_API_KEY"
 """Environment variable with the key for servers named by address."""
+SHORTEST_KEY = 3
 
 
 def open_chat(
@@ -74,10 +76,17 @@ def model_id(name: str) -> str:
         UsageError: it names no model, or holds a key.
     """
     if name.startswith(("http://", "https://")):
-        parts = urlsplit(name)
+        try:
+            parts = urlsplit(name)
+        except ValueError as error:
+            raise UsageError(f"{name!r} is no address: {error}.") from error
         if parts.username or parts.password or parts.query:
             raise UsageError(f"A model's address holds no key: put it into the environment as {OWN_KEY}.")
-        if not parts.hostname or not parts.fragment:
+        if re.search(r"[^\x21-\x7e]", name.partition("#")[0]):
+            raise UsageError(
+                f"{name!r} is no address: it holds a space, a line break or a character that is not ASCII."
+            )
+        if not parts.hostname or not parts.fragment or not _port_is_one(parts):
             raise UsageError(f"{name!r} names no model: write http://host:port/v1#model.")
         return parts.fragment
     provider, _, model = name.partition("/")
@@ -91,6 +100,13 @@ def model_id(name: str) -> str:
     return name
 
 
+def _port_is_one(parts: SplitResult) -> bool:
+    try:
+        return parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+
+
 def is_free(name: str) -> bool:
     """True for a model that nobody sends a bill for: scripted, or served on this very machine."""
     return name.startswith("fake:") or (name.startswith(("http://", "https://")) and _loopback(urlsplit(name).hostname))
@@ -100,15 +116,21 @@ def _backend(name: str, identity: str, limits: Limits, *, lean: bool) -> Callabl
     if name.startswith("fake:"):
         return lambda: Fake.named(name)
     if name.startswith(("http://", "https://")):
-        base, model = name.partition("#")[0], identity
+        base, model = _base(name.partition("#")[0]), identity
         key = _key(base)
     elif name.startswith("openai/"):
-        base, model = os.environ.get("OPENAI_BASE_URL") or OPENAI, name.partition("/")[2]
-        key = os.environ.get("OPENAI_API_KEY")
+        base, model = _base(os.environ.get("OPENAI_BASE_URL") or OPENAI), name.partition("/")[2]
+        key = _checked("OPENAI_API_KEY")
     else:
-        return lambda: LiteLLM(name, limits.seconds)
+        provider_key = _checked(f"{name.partition('/')[0].upper()}_API_KEY")
+        return lambda: LiteLLM(name, limits.seconds, provider_key)
     direct = lean and not _proxied(base)
     return lambda: Endpoint(model, (Http if direct else Sdk)(base, key, limits.seconds), key)
+
+
+def _base(address: str) -> str:
+    """The address without what the documentation of servers appends to it."""
+    return re.sub(r"(/chat/completions|/completions|/models)?/*$", "", address)
 
 
 def _key(base: str) -> str | None:
@@ -116,8 +138,27 @@ def _key(base: str) -> str | None:
     host = urlsplit(base).hostname
     trusted = {urlsplit(OPENAI).hostname, urlsplit(os.environ.get("OPENAI_BASE_URL", "")).hostname}
     if os.environ.get(OWN_KEY):
-        return os.environ[OWN_KEY]
-    return (os.environ.get("OPENAI_API_KEY") if host in trusted or _loopback(host) else None) or None
+        return _checked(OWN_KEY)
+    return _checked("OPENAI_API_KEY") if host in trusted or _loopback(host) else None
+
+
+def _checked(variable: str) -> str | None:
+    """The key in an environment variable, None if there is none.
+
+    Raises:
+        UsageError: it cannot stand in a header, or is too short to be kept out of messages.
+    """
+    key = os.environ.get(variable) or None
+    if key is not None and not re.fullmatch(r"[\x21-\x7e]+", key):
+        raise UsageError(
+            f"The key in {variable} holds a space, a line break or another character that no key has: set it again."
+        )
+    if key is not None and len(key) < SHORTEST_KEY:
+        raise UsageError(
+            f"The key in {variable} has fewer than {SHORTEST_KEY} characters, too few to be kept out of messages: "
+            "unset it for a server that wants none."
+        )
+    return key
 
 
 def _loopback(host: str | None) -> bool:

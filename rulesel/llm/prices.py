@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rulesel.llm.base import ChatRequest, Completion
 
 MILLION = 1_000_000
+MOST_DOLLARS = 1e12
+"""For a million tokens: far above any price, and small enough for every sum to be finite."""
 _TEMPLATE_TOKENS = 256
 """Most tokens a chat template adds around the messages of one request."""
 
@@ -26,16 +29,18 @@ class Price(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    input: float = Field(ge=0)
-    output: float = Field(ge=0)
-    cached: float | None = Field(default=None, ge=0)
+    input: float = Field(ge=0, le=MOST_DOLLARS, allow_inf_nan=False)
+    output: float = Field(ge=0, le=MOST_DOLLARS, allow_inf_nan=False)
+    cached: float | None = Field(default=None, ge=0, le=MOST_DOLLARS, allow_inf_nan=False)
     """For prompt tokens the server had in its cache; None if they cost as much as others."""
 
-    def cost(self, completion: Completion) -> float | None:
-        """Dollars of an answer by its own token counts, None if it has none."""
+    def cost(self, completion: Completion, request: ChatRequest) -> float:
+        """Dollars of an answer by the server's token counts; at most `worst`, and that where it gives none."""
         if not completion.prompt_tokens:
-            return None
-        return self.of(completion.prompt_tokens, completion.cached_tokens, completion.completion_tokens)
+            return self.worst(request)
+        answer = completion.completion_tokens or request.max_tokens
+        cost = self.of(completion.prompt_tokens, completion.cached_tokens, answer)
+        return min(max(cost, 0.0), self.worst(request))
 
     def of(self, prompt: float, cached: float, answer: float) -> float:
         """Dollars of that many tokens; the cached ones are among those of the prompt."""
@@ -44,12 +49,27 @@ class Price(BaseModel):
 
     def worst(self, request: ChatRequest) -> float:
         """Dollars a request can cost at most: a token for every byte of its messages, and the longest answer."""
-        return self.of(most_tokens(request), 0, request.max_tokens)
+        tokens = most_tokens(request)
+        dearest = tokens if (self.cached or 0.0) > self.input else 0
+        return self.of(tokens, dearest, request.max_tokens)
 
 
 def most_tokens(request: ChatRequest) -> int:
     """Upper bound of a request's prompt tokens: tokenizers that fall back to bytes make no more than one a byte."""
-    return _TEMPLATE_TOKENS + sum(len(content.encode("utf-8", "replace")) + 16 for _, content in request.messages)
+    schema = len(orjson.dumps(request.json_schema)) if request.json_schema else 0
+    messages = sum(len(content.encode("utf-8", "replace")) + 16 for _, content in request.messages)
+    return _TEMPLATE_TOKENS + schema + messages
+
+
+def bounded(completion: Completion, request: ChatRequest) -> Completion:
+    """The answer with token counts that can be true: what a server counts is bounded by what was sent and asked for."""
+    prompt = min(max(completion.prompt_tokens, 0), most_tokens(request))
+    cached = max(completion.cached_tokens, 0)
+    answered = min(max(completion.completion_tokens, 0), request.max_tokens)
+    counts = prompt, cached if cached <= prompt else 0, answered
+    if counts == (completion.prompt_tokens, completion.cached_tokens, completion.completion_tokens):
+        return completion
+    return replace(completion, prompt_tokens=counts[0], cached_tokens=counts[1], completion_tokens=counts[2])
 
 
 def find_price(name: str, model: str, table: Mapping[str, Price]) -> Price | None:
@@ -67,15 +87,17 @@ def find_price(name: str, model: str, table: Mapping[str, Price]) -> Price | Non
         return Price(input=0, output=0)
     if name.startswith(("http://", "https://")):
         return None  # who serves a model under its usual name need not charge the usual price
-    entry = bundled().get(name) or bundled().get(name.partition("/")[2])
-    if not entry or "input_cost_per_token" not in entry or "output_cost_per_token" not in entry:
+    entry = bundled().get(name) or bundled().get(name.partition("/")[2]) or {}
+    fields = {
+        "input": "input_cost_per_token",
+        "output": "output_cost_per_token",
+        "cached": "cache_read_input_token_cost",
+    }
+    costs = {field: entry.get(key) for field, key in fields.items()}
+    try:
+        return Price(**{field: cost * MILLION for field, cost in costs.items() if isinstance(cost, int | float)})
+    except ValidationError:  # the map has no price for it, or an impossible one such as -1
         return None
-    cached = entry.get("cache_read_input_token_cost")
-    return Price(
-        input=entry["input_cost_per_token"] * MILLION,
-        output=entry["output_cost_per_token"] * MILLION,
-        cached=None if cached is None else cached * MILLION,
-    )
 
 
 def find_context(name: str) -> int | None:

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-HIDDEN = "[hidden]"
+from rulesel.llm.hiding import HIDDEN, SHORT, hide
 
 _SHAPES = re.compile(
     r"""
@@ -32,11 +32,11 @@ def redact(text: str, *secrets: str) -> str:
 
     Args:
         text: any message.
-        secrets: further values to hide, such as the key a client was given.
+        secrets: further values to hide, such as the key a client was given; pieces of them too.
     """
-    for secret in sorted({*secrets, *_from_environment()}, key=len, reverse=True):
-        if len(secret) >= 6:
-            text = text.replace(secret, HIDDEN)
+    text = hide(text, *secrets)
+    for secret in sorted(_from_environment(), key=len, reverse=True):
+        text = hide(text, secret, least=len(secret))
     return _NAMED.sub(rf"\g<1>{HIDDEN}", _SHAPES.sub(HIDDEN, text))
 
 
@@ -99,4 +99,4 @@ class _Hiding:
 
 
 def _from_environment() -> list[str]:
-    return [value for name, value in os.environ.items() if _SECRET_NAME.search(name)]
+    return [value for name, value in os.environ.items() if _SECRET_NAME.search(name) and len(value) >= SHORT]

@@ -16,7 +16,7 @@ from rulesel.llm.backend import Backend
 from rulesel.llm.base import ChatRequest, Completion, Failure, Ledger, Outcome, encode
 from rulesel.llm.faults import Final, Retryable
 from rulesel.llm.limits import Bucket, Gate
-from rulesel.llm.prices import Price
+from rulesel.llm.prices import Price, bounded
 from rulesel.llm.redact import one_line
 
 ALONE = 5.0
@@ -178,7 +178,7 @@ class Sender:
             began = time.perf_counter()
             try:
                 await self._commit()
-                completion = self._priced(await self._backend.send(job.request), worst)
+                completion = self._priced(await self._backend.send(job.request), job.request)
                 self._gate.good()
                 outcome = _success(completion, number, began)
             except (Retryable, Final) as fault:
@@ -279,11 +279,9 @@ class Sender:
         else:
             done.set_result(None)
 
-    def _priced(self, completion: Completion, worst: float | None) -> Completion:
-        if self._price is None:
-            return completion
-        cost = self._price.cost(completion)
-        return replace(completion, cost=worst if cost is None else cost)
+    def _priced(self, completion: Completion, request: ChatRequest) -> Completion:
+        completion = bounded(completion, request)
+        return completion if self._price is None else replace(completion, cost=self._price.cost(completion, request))
 
 
 def _wait(limits: Limits) -> Callable[[RetryCallState], float]:

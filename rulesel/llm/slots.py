@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import queue
+import time
 from collections.abc import Callable
 
 from rulesel.llm.base import ChatRequest, Completion, Failure
@@ -59,12 +60,25 @@ class Slot(Job):
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         self.finish(None if error else task.result(), error)
 
-    def wait(self, wake_at: float = math.inf, heartbeat: Callable[[], None] | None = None) -> None:
-        """Wait until it is done, or so many of the flow are; `heartbeat` is called now and then, and may raise."""
+    def wait(
+        self, wake_at: float = math.inf, heartbeat: Callable[[], None] | None = None, seconds: float | None = None
+    ) -> None:
+        """Wait until it is done, or so many of the flow are.
+
+        Args:
+            wake_at: how many.
+            heartbeat: called now and then, and may raise.
+            seconds: the longest wait, None for no bound.
+        """
         self.awaited, self.flow.wake_at = True, wake_at
+        until = math.inf if seconds is None else time.monotonic() + seconds
         while not self.done and self.flow.finished < wake_at:
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            beat = math.inf if heartbeat is None else HEARTBEAT
             try:
-                self.flow.ready.get(timeout=None if heartbeat is None else HEARTBEAT)
+                self.flow.ready.get(timeout=None if min(beat, left) == math.inf else min(beat, left))
             except queue.Empty:
                 if heartbeat is not None:
                     heartbeat()

@@ -1,21 +1,40 @@
-"""The chat-completions format: a request as JSON, an answer as a completion, and the dialect a server speaks."""
+"""The chat-completions format: a request as JSON, in the dialect that a server speaks."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ValidationError
-
-from rulesel.llm.base import ChatRequest, Completion
-from rulesel.llm.faults import garbled
+from rulesel.llm.base import ChatRequest
+from rulesel.llm.complaint import Said
 
 TOP_LOGPROBS = 20
 """Most alternatives OpenAI and a vLLM server return for a token."""
 
 Structured = Literal["json_schema", "json_object", "text"]
 _LADDER: tuple[Structured, ...] = ("json_schema", "json_object", "text")
+
+
+_NAMES = {
+    "structured": re.compile(
+        r"response_format|json_schema|json_object|structured[ _]output|guided[ _]|json mode|\bschema\b"
+    ),
+    "logprobs": re.compile(r"logprob|log[- ]prob"),
+    "tokens": re.compile(r"max_completion_tokens"),
+    "temperature": re.compile(r"\btemperature\b"),
+    "system": re.compile(
+        r"\bsystem\b\W{0,3}(?:role|messages?|prompts?|instructions?)|\broles?\b[^.\n]{0,60}(?:\bsystem\b|alternate)"
+        r"|\bonly user\b[^.\n]{0,20}assistant|developer instruction"
+    ),
+}
+_COMPLAINT = re.compile(
+    r"(?:not|n't|un)[- ]?(?:be )?(?:supported|support|allowed|permitted|accepted|accept|recogni[sz]ed|available|enabled|compatible)"
+    r"|not? (?:implemented|valid|endpoints)|unknown|unexpected|unrecogni[sz]ed|invalid|extra|must|should|only|at most|max|less than"
+    r"|greater|above|below|range|between|cannot|can't|deprecated|instead|disabled|unavailable|ignored"
+)
+_SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,29 +46,68 @@ class Dialect:
         top_logprobs: most alternatives a token that may be asked for; 0 if log-probabilities are not to be had.
         tokens: name of the field that bounds the answer.
         temperature: whether a temperature may be named.
+        system: whether there is a system role; where not, its text goes to the front of the user's message.
     """
 
     structured: Structured = "json_schema"
     top_logprobs: int = TOP_LOGPROBS
     tokens: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
     temperature: bool = True
+    system: bool = True
 
-    def concede(self, request: ChatRequest, complaint: str) -> Dialect | None:
-        """The next simpler dialect a complaint calls for, None if it is about something else."""
-        text = complaint.lower()
-        if request.json_schema and re.search(r"response_format|json_schema|json_object|structured|guided|schema", text):
+    def concede(self, request: ChatRequest, said: Said) -> Dialect | None:
+        """The next simpler dialect that a complaint calls for, None if it is about something else.
+
+        Only the server's own words about a field count: the field it names in a place made for that, or a sentence that
+        names it and says what is wrong with it.
+        """
+        for name in _about(said):
+            simpler = self._without(name, request, said.text.lower())
+            if simpler is not None:
+                return simpler
+        return None
+
+    def _without(self, name: str, request: ChatRequest, text: str) -> Dialect | None:
+        if name == "structured" and request.json_schema:
             step = _LADDER.index(self.structured) + 1
             return replace(self, structured=_LADDER[step]) if step < len(_LADDER) else None
-        if request.top_logprobs and self.top_logprobs and re.search(r"logprob|log prob", text):
-            bound = re.search(r"(?:at most|maximum|max|up to|equal to|<=|and|than)\D{0,20}(\d+)", text)
-            none = re.search(r"not support|unsupported|unrecognized|unknown|not permitted", text)
-            fewer = int(bound[1]) if bound else (0 if none or self.top_logprobs <= 5 else 5)
-            return replace(self, top_logprobs=fewer if fewer < min(self.top_logprobs, request.top_logprobs) else 0)
-        if "max_completion_tokens" in text and self.tokens == "max_tokens":
+        if name == "logprobs" and request.top_logprobs and self.top_logprobs:
+            return replace(self, top_logprobs=self._fewer(text, request.top_logprobs))
+        if name == "tokens" and self.tokens == "max_tokens" and "max_completion_tokens" in text:
             return replace(self, tokens="max_completion_tokens")
-        if "temperature" in text and self.temperature:
+        if name == "temperature" and self.temperature:
             return replace(self, temperature=False)
+        if name == "system" and self.system and any(role == "system" for role, _ in request.messages):
+            return replace(self, system=False)
         return None
+
+    def _fewer(self, text: str, asked: int) -> int:
+        named = _NAMES["logprobs"].search(text)
+        after = text[named.start() :] if named else text
+        bound = re.search(r"(?:at most|maximum|max|up to|equal to|<=|and|than)\D{0,20}(\d{1,4})", after)
+        none = re.search(
+            r"not support|n't support|unsupported|unrecogni|unknown|unexpected|not (?:permitted|allowed)|endpoints|extra",
+            text,
+        )
+        fewer = int(bound[1]) if bound else (0 if none or self.top_logprobs <= 5 else 5)
+        return fewer if fewer < min(self.top_logprobs, asked) else 0
+
+
+_FIELDS = {
+    "response_format": "structured", "logprobs": "logprobs", "top_logprobs": "logprobs", "max_tokens": "tokens",
+    "max_completion_tokens": "tokens", "temperature": "temperature", "role": "system",
+}  # fmt: skip
+
+
+def _about(said: Said) -> list[str]:
+    """The parts of a dialect that a complaint is about."""
+    if said.about:
+        named = [part for part in _NAMES if any(_FIELDS.get(name) == part for name in said.about)]
+        if named or said.about != {"messages"}:
+            return named
+        return ["system"] if _NAMES["system"].search(said.text.lower()) else []
+    sentences = [s for s in _SENTENCE.split(said.text.lower()) if _COMPLAINT.search(s)]
+    return [part for part, names in _NAMES.items() if any(names.search(s) for s in sentences)]
 
 
 def told(before: Dialect, after: Dialect) -> str:
@@ -60,6 +118,8 @@ def told(before: Dialect, after: Dialect) -> str:
         return f"asking for {after.top_logprobs or 'no'} log-probabilities"
     if after.tokens != before.tokens:
         return f"naming the longest answer {after.tokens}"
+    if after.system != before.system:
+        return "putting the system text in front of the user message"
     return "leaving the temperature to the server"
 
 
@@ -67,7 +127,7 @@ def payload(request: ChatRequest, model: str, dialect: Dialect) -> dict[str, Any
     """The JSON body of a request, in the order that keeps a shared prefix of messages shared."""
     body: dict[str, Any] = {
         "model": model,
-        "messages": [{"role": role, "content": content} for role, content in request.messages],
+        "messages": [{"role": role, "content": content} for role, content in _messages(request, dialect)],
         dialect.tokens: request.max_tokens,
     }
     if dialect.temperature:
@@ -85,90 +145,13 @@ def payload(request: ChatRequest, model: str, dialect: Dialect) -> dict[str, Any
     return body
 
 
-def _count(value: object) -> object:
-    return value if isinstance(value, int) and value >= 0 else 0
-
-
-Count = Annotated[int, BeforeValidator(_count)]
-
-
-class _Token(BaseModel):
-    token: str
-    logprob: float
-
-
-class _Content(_Token):
-    top_logprobs: list[_Token] | None = None
-
-
-class _Logprobs(BaseModel):
-    content: list[_Content] | None = None
-
-
-class _Message(BaseModel):
-    content: str | None = None
-    refusal: str | None = None
-
-
-class _Choice(BaseModel):
-    message: _Message
-    finish_reason: str | None = None
-    logprobs: _Logprobs | None = None
-
-
-class _Details(BaseModel):
-    cached_tokens: Count = 0
-
-
-class _Usage(BaseModel):
-    prompt_tokens: Count = 0
-    completion_tokens: Count = 0
-    prompt_tokens_details: _Details | None = None
-
-
-class Answer(BaseModel):
-    """A chat completion as servers send it; what is not read is ignored."""
-
-    choices: list[_Choice]
-    model: str | None = None
-    usage: _Usage | None = None
-
-
-def read(body: bytes) -> tuple[Completion, str | None]:
-    """Read an answer with status 200.
-
-    Returns:
-        The completion without its cost, and the model's name as the server gives it.
-
-    Raises:
-        Retryable: it is no chat completion (HTML, half a body, no choice).
-    """
-    try:
-        answer = Answer.model_validate_json(body)
-    except ValidationError as error:
-        raise garbled("no chat completion", body) from error
-    return completion(answer, body), answer.model
-
-
-def completion(answer: Answer, body: bytes = b"") -> Completion:
-    """The first choice of an answer.
-
-    Raises:
-        Retryable: it has none.
-    """
-    if not answer.choices:
-        raise garbled("no choice", body)
-    choice, usage = answer.choices[0], answer.usage or _Usage()
-    tokens = (choice.logprobs.content if choice.logprobs else None) or []
-    return Completion(
-        text=choice.message.content or "",
-        finish=choice.finish_reason or "stop",
-        logprobs=tuple(
-            tuple((alternative.token, alternative.logprob) for alternative in token.top_logprobs or [token])
-            for token in tokens
-        ),
-        prompt_tokens=usage.prompt_tokens,
-        cached_tokens=usage.prompt_tokens_details.cached_tokens if usage.prompt_tokens_details else 0,
-        completion_tokens=usage.completion_tokens,
-        refusal=choice.message.refusal,
-    )
+def _messages(request: ChatRequest, dialect: Dialect) -> Sequence[tuple[str, str]]:
+    system = [content for role, content in request.messages if role == "system"]
+    if dialect.system or not system:
+        return request.messages
+    others = [message for message in request.messages if message[0] != "system"]
+    first = next((i for i, (role, _) in enumerate(others) if role == "user"), None)
+    if first is None:
+        return [("user", "\n\n".join(system)), *others]
+    others[first] = ("user", "\n\n".join([*system, others[first][1]]))
+    return others

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rulesel.errors import ModelError
 from rulesel.llm.base import ChatRequest
+from rulesel.llm.complaint import Said, heard
 from rulesel.llm.endpoint import ServedNames
-from rulesel.llm.faults import Final, Misunderstood, Retryable, refusal, retry_after
-from rulesel.llm.wire import Dialect, payload, read, told
+from rulesel.llm.faults import Final, Retryable, about_the_form, refusal, retry_after
+from rulesel.llm.wire import Dialect, payload, told
 
+DOCUMENT = (
+    "In winter the temperature is not supported by sensors; logprobs must be at most 5. Your credit balance is too low, "
+    "the API key is not valid and the model does not exist. Requests per day: limit exceeded. No system role here."
+)
 ASKED = ChatRequest((("user", "hi"),), max_tokens=1, top_logprobs=20, json_schema={"type": "object"})
 
 
 def body(message: str, code: str | None = None) -> bytes:
     return orjson.dumps({"error": {"message": message, "code": code, "type": "x"}})
+
+
+def meaning(status: int, answer: bytes, headers: dict[str, str] | None = None) -> Exception:
+    return refusal(status, headers or {}, heard(answer, ["Rate this."]), model="m")
 
 
 @pytest.mark.parametrize(
@@ -34,10 +46,10 @@ def body(message: str, code: str | None = None) -> bytes:
         (403, body("Your input was flagged by moderation"), Final),
         (404, body("no such model"), ModelError),
         (307, b"", ModelError),
-        (400, body("maximum context length is 8192 tokens"), Misunderstood),
+        (400, body("maximum context length is 8192 tokens"), Final),
         (400, body("filtered", "content_filter"), Final),
-        (413, b"too large", Misunderstood),
-        (422, b'{"detail": [{"msg": "extra field"}]}', Misunderstood),
+        (413, b"too large", Final),
+        (422, b'{"detail": [{"msg": "extra field"}]}', Final),
         (500, b"<html><h1>oops</h1></html>", Retryable),
         (501, body("never"), Final),
         (502, b"", Retryable),
@@ -46,14 +58,14 @@ def body(message: str, code: str | None = None) -> bytes:
     ],
 )
 def test_a_status_is_retried_final_or_the_end(status: int, answer: bytes, kind: type[Exception]) -> None:
-    error = refusal(status, {}, answer, model="m")
+    error = meaning(status, answer)
     assert type(error) is kind
     assert "\n" not in str(error)
 
 
 def test_only_a_refusal_for_load_slows_everybody_down() -> None:
     for status, throttled in ((429, True), (503, True), (529, True), (500, False), (408, False)):
-        error = refusal(status, {"retry-after": "3"}, b"", model="m")
+        error = meaning(status, b"", {"retry-after": "3"})
         assert isinstance(error, Retryable)
         assert (error.throttled, error.retry_after) == (throttled, 3.0)
 
@@ -71,6 +83,7 @@ def test_only_a_refusal_for_load_slows_everybody_down() -> None:
         ({"retry-after": "-3"}, None),
         ({"retry-after": "nan"}, None),
         ({"retry-after": "inf"}, None),
+        ({"retry-after": "Wed, 99 Oct 99999 07:28:00 GMT"}, None),
     ],
 )
 def test_the_wait_a_server_asks_for(headers: dict[str, str], seconds: float | None) -> None:
@@ -93,19 +106,26 @@ def test_the_wait_a_server_asks_for(headers: dict[str, str], seconds: float | No
     ],
 )
 def test_a_complaint_is_met_by_the_next_simpler_form(complaint: str, changed: dict[str, object]) -> None:
-    simpler = Dialect().concede(ASKED, complaint)
+    simpler = Dialect().concede(ASKED, heard(body(complaint)))
     assert simpler is not None
     assert {name: getattr(simpler, name) for name in changed} == changed
     assert re.fullmatch(r"(?:asking for|naming|leaving) [\w ,-]+", told(Dialect(), simpler))
 
 
 def test_conceding_ends() -> None:
-    for complaint in ("response_format", "logprobs", "temperature", "use max_completion_tokens"):
+    complaints = (
+        "response_format is not supported",
+        "logprobs are not supported",
+        "temperature is not supported",
+        "use max_completion_tokens instead",
+        "System role not supported",
+    )
+    for complaint in complaints:
         dialect: Dialect | None = Dialect()
         for _ in range(10):
-            dialect = dialect and dialect.concede(ASKED, complaint)
+            dialect = dialect and dialect.concede(ASKED, heard(body(complaint)))
         assert dialect is None
-    assert Dialect().concede(ASKED, "maximum context length is 8192 tokens") is None
+    assert Dialect().concede(ASKED, heard(body("maximum context length is 8192 tokens"))) is None
 
 
 def test_the_payload_asks_for_what_the_dialect_knows() -> None:
@@ -113,64 +133,212 @@ def test_the_payload_asks_for_what_the_dialect_knows() -> None:
     assert full["top_logprobs"] == 20
     assert full["response_format"]["type"] == "json_schema"
     assert list(full)[:2] == ["model", "messages"]
-    bare = payload(ASKED, "m", Dialect("text", 0, "max_completion_tokens", temperature=False))
+    bare = payload(ASKED, "m", Dialect("text", 0, "max_completion_tokens", temperature=False, system=False))
     assert set(bare) == {"model", "messages", "max_completion_tokens"}
 
 
+MESSAGES = ChatRequest((("system", "Be strict."), ("user", "Rate this."), ("assistant", "4"), ("user", "And this.")))
+
+
+def test_without_a_system_role_its_text_is_in_front_of_the_first_message_of_the_user() -> None:
+    assert payload(MESSAGES, "m", Dialect())["messages"][0] == {"role": "system", "content": "Be strict."}
+    messages = payload(MESSAGES, "m", Dialect(system=False))["messages"]
+    assert [m["role"] for m in messages] == ["user", "assistant", "user"]
+    assert messages[0]["content"] == "Be strict.\n\nRate this."
+    assert payload(ASKED, "m", Dialect(system=False))["messages"] == [{"role": "user", "content": "hi"}]
+
+
+def fastapi(*place: object, message: str, kind: str = "value_error", given: object = DOCUMENT) -> bytes:
+    return orjson.dumps({"detail": [{"type": kind, "loc": ["body", *place], "msg": message, "input": given}]})
+
+
+def openai(message: str, param: str | None, code: str | None = None) -> bytes:
+    return orjson.dumps({"error": {"message": message, "type": "invalid_request_error", "param": param, "code": code}})
+
+
 @pytest.mark.parametrize(
-    "answer",
+    ("status", "answer", "changed"),
     [
-        b"",
-        b"null",
-        b"<html>",
-        b'{"choices": []}',
-        b'{"choices": [{}]}',
-        b'{"error": {"message": "x"}}',
-        b'{"choices": [{"mess',
-        b'{"choices": [{"message": null}]}',
+        (400, openai("Unsupported value", "temperature", "unsupported_value"), {"temperature": False}),
+        (422, fastapi("temperature", message="Extra inputs are not permitted", kind="extra_forbidden"), {"temperature": False}),
+        (422, fastapi("top_logprobs", message="Input should be less than or equal to 5", given=20), {"top_logprobs": 5}),
+        (422, fastapi("messages", 0, "role", message="Input should be 'user' or 'assistant'", given="system"), {"system": False}),
+        (404, body("No endpoints found that can handle the requested parameters: logprobs, top_logprobs."), {"top_logprobs": 0}),
+        (403, body("You are not allowed to request logprobs from this model"), {"top_logprobs": 0}),
+        (500, body("unsupported parameter: logprobs"), {"top_logprobs": 0}),
+        (500, b"Internal error: got an unexpected keyword argument 'logprobs'", {"top_logprobs": 0}),
+        (400, b'{"object":"error","message":"System role not supported","param":null,"code":400}', {"system": False}),
+        (400, body("Conversation roles must alternate user/assistant/user/assistant/..."), {"system": False}),
+        (400, body("Only user and assistant roles are supported!"), {"system": False}),
+        (400, body("Developer instruction is not enabled for models/small"), {"system": False}),
+        (400, openai("Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.",
+                     "max_tokens", "unsupported_parameter"), {"tokens": "max_completion_tokens"}),
+        (400, openai("This response_format type is unavailable now", None), {"structured": "json_object"}),
+        (400, openai("Provider returned error", None).replace(b'"param"', b'"metadata":{"raw":"{\\"error\\":'
+                     b'\\"logprobs is not supported\\"}"},"param"'), {"top_logprobs": 0}),
+    ],
+)  # fmt: skip
+def test_a_field_is_left_out_on_the_servers_word_about_it(
+    status: int, answer: bytes, changed: dict[str, object]
+) -> None:
+    request = ChatRequest((("system", "s"), *ASKED.messages), top_logprobs=20, json_schema={"type": "object"})
+    said = heard(answer, [content for _, content in request.messages])
+    assert about_the_form(status, said)
+    simpler = Dialect().concede(request, said)
+    assert simpler is not None
+    assert {name: getattr(simpler, name) for name in ("structured", "top_logprobs", "tokens", "temperature", "system")} == {
+        "structured": "json_schema", "top_logprobs": 20, "tokens": "max_tokens", "temperature": True, "system": True
+    } | changed  # fmt: skip
+
+
+ECHOES = [
+    fastapi("messages", 1, "content", message="Value error, the input is too long"),
+    fastapi("messages", 1, "content", message=f"Value error: {DOCUMENT}"),
+    body(f"Cannot handle this input: {DOCUMENT}"),
+    body(f"Cannot handle this input: {DOCUMENT[4:150]}…"),
+    body(f"Bad input: {DOCUMENT!r}"),
+    body("1 validation error: bad text [type=x, input_value='temperature is not supported', input_type=str]"),
+    orjson.dumps({"error": {"message": "Invalid request", "input": DOCUMENT, "metadata": {"flagged_input": DOCUMENT}}}),
+    f"<html><body>Bad request: {DOCUMENT}</body></html>".encode(),
+    orjson.dumps({"detail": f"could not read {orjson.dumps(DOCUMENT).decode()}"}),
+    orjson.dumps({"error": orjson.dumps({"message": "bad input", "prompt": DOCUMENT}).decode()}),
+]
+
+
+@pytest.mark.parametrize("answer", ECHOES)
+def test_an_echo_of_the_document_decides_nothing(answer: bytes) -> None:
+    request = ChatRequest((("system", "s"), ("user", f"Rate this.\n{DOCUMENT}\nOne digit.")), top_logprobs=20)
+    said = heard(answer, [content for _, content in request.messages])
+    assert Dialect().concede(request, said) is None
+    assert isinstance(refusal(400, {}, said, model="m"), Final)
+
+
+@pytest.mark.parametrize("status", [200, 400, 402, 403, 404, 422, 429, 500, 503])
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Your credit balance is too low to use this API. Please go to Plans & Billing to upgrade or purchase credits.",
+        "Insufficient credits. Add more in the settings of your account.",
+        "You exceeded your current quota, please check your plan and billing details.",
+        "You have exceeded your monthly included credits",
+        "Insufficient Balance",
+        "This account is out of credits",
     ],
 )
-def test_an_answer_that_is_none_is_tried_again_and_may_have_cost(answer: bytes) -> None:
-    with pytest.raises(Retryable) as caught:
-        read(answer)
-    assert caught.value.failure.maybe_paid
+def test_a_quota_that_is_used_up_ends_the_run_whatever_the_status(status: int, message: str) -> None:
+    for answer in (body(message), orjson.dumps({"error": message}), orjson.dumps([{"error": {"message": message}}]),
+                   orjson.dumps({"detail": [{"msg": message}]}), f"<html><title>no</title><p>{message}</p>".encode()):  # fmt: skip
+        error = meaning(status, answer)
+        assert type(error) is ModelError
+        assert message[:30] in str(error)
+        assert "quota" in str(error) or "limit of a day" in str(error)
 
 
-def test_odd_answers_are_read_as_far_as_they_go() -> None:
-    completion, served = read(
-        b'{"model": "m-1", "choices": [{"message": {"content": null}, "finish_reason": null, "logprobs": {"content": null}}],'
-        b' "usage": {"prompt_tokens": null, "completion_tokens": -4, "prompt_tokens_details": null}}'
-    )
-    assert (completion.text, completion.finish, completion.logprobs, served) == ("", "stop", (), "m-1")
-    assert (completion.prompt_tokens, completion.completion_tokens) == (0, 0)
+@pytest.mark.parametrize("status", [200, 403, 429, 503])
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Rate limit exceeded: free-models-per-day. Add 10 credits to unlock 1000 free model requests per day",
+        "Rate limit reached for m on tokens per day (TPD): Limit 100000, Used 99900. Please try again in 7m12s.",
+        "Daily limit reached",
+        "Too many tokens per day, please wait before trying again.",
+        "You have used up your requests for today.",
+    ],
+)
+def test_a_limit_of_a_day_ends_the_run_whatever_the_status(status: int, message: str) -> None:
+    error = meaning(status, body(message))
+    assert type(error) is ModelError
+    assert message[:30] in str(error)
+    assert "the same command goes on from here" in str(error)
 
 
-def test_alternatives_are_read_and_the_token_itself_where_there_are_none() -> None:
-    completion, _ = read(
-        orjson.dumps(
-            {
-                "choices": [
-                    {
-                        "message": {"content": "4"},
-                        "logprobs": {
-                            "content": [
-                                {
-                                    "token": "4",
-                                    "logprob": -0.1,
-                                    "top_logprobs": [
-                                        {"token": "4", "logprob": -0.1},
-                                        {"token": "3", "logprob": -9999.0},
-                                    ],
-                                },
-                                {"token": ".", "logprob": -0.2, "top_logprobs": []},
-                            ]
-                        },
-                    }
-                ]
-            }
-        )
-    )
-    assert completion.logprobs == ((("4", -0.1), ("3", -9999.0)), ((".", -0.2),))
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (429, "Rate limit reached for m on requests per min (RPM): Limit 3, Used 3. Please try again in 20s."),
+        (429, "Quota exceeded for requests per minute"),
+        (429, "Too many tokens, please wait before trying again."),
+        (403, "rate limit exceeded"),
+        (400, "The engine is overloaded, slow down"),
+        (200, "Too many requests"),
+    ],
+)
+def test_a_limit_that_passes_slows_down(status: int, message: str) -> None:
+    error = meaning(status, body(message))
+    assert isinstance(error, Retryable)
+    assert error.throttled
+
+
+@pytest.mark.parametrize("status", [200, 400, 404, 413, 429, 500])
+@pytest.mark.parametrize(
+    "message",
+    [
+        "This model's maximum context length is 2048 tokens, however you requested 2300 tokens",
+        "'max_tokens' or 'max_completion_tokens' is too large: 64. This model's maximum context length is 32 tokens.",
+        "prompt is too long: 210000 tokens > 200000 maximum",
+        "Request too large for model `m` on tokens per minute (TPM): Limit 6000, Requested 9000, please reduce your message size",
+    ],
+)
+def test_a_document_that_is_too_long_ends_its_request_alone(status: int, message: str) -> None:
+    said = heard(body(message))
+    assert not about_the_form(status, said)
+    error = refusal(status, {}, said, model="m")
+    assert type(error) is Final
+    assert error.failure.kind == "http"
+    assert message[:30] in error.failure.reason
+
+
+@pytest.mark.parametrize("status", [200, 400, 403, 404, 500])
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ("API key not valid. Please pass a valid API key.", "refuses access"),
+        ("Incorrect API key provided: sk-ab**cd", "refuses access"),
+        ("No auth credentials found: invalid credentials", "refuses access"),
+        ("The model `x` does not exist or you do not have access to it.", "no such model"),
+        ("model 'x' not found, try pulling it first", "no such model"),
+        ("No endpoints found for example/model:free.", "no such model"),
+    ],
+)
+def test_a_key_or_a_name_that_is_wrong_ends_the_run_whatever_the_status(status: int, message: str, words: str) -> None:
+    error = meaning(status, body(message))
+    assert type(error) is ModelError
+    assert words in str(error)
+
+
+def test_the_words_of_the_provider_behind_a_router_are_kept() -> None:
+    raw = orjson.dumps({"error": {"message": "prompt is too long"}}).decode()
+    for metadata in ({"raw": raw}, {"raw": f"x {raw}"}, {"raw": {"error": {"message": "prompt is too long"}}}):
+        said = heard(orjson.dumps({"error": {"message": "Provider returned error", "code": 400, "metadata": metadata}}))
+        assert "Provider returned error" in said.line
+        assert "prompt is too long" in said.line
+
+
+def test_a_status_in_the_body_counts_where_the_answer_had_none() -> None:
+    answer = orjson.dumps({"choices": None, "error": {"message": "upstream failed", "code": 502}})
+    assert isinstance(meaning(200, answer), Retryable)
+    assert "502" in str(meaning(200, answer))
+    assert isinstance(meaning(200, answer.replace(b"502", b"401")), ModelError)
+    assert isinstance(meaning(404, answer.replace(b"502", b"429")), ModelError), "a status of the answer is believed"
+
+
+@given(st.binary(max_size=200) | st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+       lambda inner: st.lists(inner, max_size=4) | st.dictionaries(
+           st.sampled_from(["error", "message", "detail", "code", "param", "loc", "msg", "metadata", "raw", "type"]), inner, max_size=4),
+       max_leaves=12))  # fmt: skip
+def test_whatever_a_server_says_has_a_meaning(answer: object) -> None:
+    raw = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+    said = heard(raw, [DOCUMENT])
+    assert isinstance(said, Said)
+    assert "\n" not in said.line
+    for status in (200, 400, 404, 429, 500):
+        assert isinstance(refusal(status, {}, said, model="m"), Final | Retryable | ModelError)
+        Dialect().concede(ASKED, said)
+
+
+def test_what_is_nested_without_end_is_read_as_far_as_that_goes() -> None:
+    for answer in (b"[" * 100_000, b'{"error":' * 50_000 + b"1" + b"}" * 50_000, b'{"code": ' + b"9" * 5000 + b"}"):
+        assert isinstance(meaning(400, answer), Final)
 
 
 @pytest.mark.parametrize(

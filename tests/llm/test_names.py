@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from rulesel.errors import ModelError, UsageError
 from rulesel.llm import prices as price_maps
@@ -15,7 +20,7 @@ from rulesel.llm.base import ChatRequest, Completion, decode, encode
 from rulesel.llm.diagnose import diagnose
 from rulesel.llm.fake import Fake
 from rulesel.llm.names import model_id, open_chat
-from rulesel.llm.prices import Price, find_price, most_tokens
+from rulesel.llm.prices import Price, bounded, find_price, most_tokens
 from rulesel.llm.quote import Range, quote
 from rulesel.llm.sender import Limits
 
@@ -40,6 +45,10 @@ def test_the_identity_of_a_name_is_the_model_whatever_the_host(name: str, identi
         ("http://localhost:8000/v1", "#model"),
         ("http://user:sk-secret@host/v1#m", "holds no key"),
         ("http://host/v1?api_key=sk-secret#m", "holds no key"),
+        ("http://ho st/v1#m", "is no address"),
+        ("http://host/v1\r\nx: y#m", "is no address"),
+        ("http://host:99999999/v1#m", "names no model"),
+        ("http://[host/v1#m", "is no address"),
         ("gpt-4", "names no model"),
         ("/x", "names no model"),
         ("fake:", "names no model"),
@@ -88,13 +97,58 @@ def test_the_cost_counts_cached_tokens_at_their_own_price() -> None:
     price = Price(input=2, output=8, cached=0.5)
     assert price.of(1000, 400, 10) == pytest.approx((600 * 2 + 400 * 0.5 + 10 * 8) / 1e6)
     assert Price(input=2, output=8).of(1000, 400, 10) == pytest.approx((1000 * 2 + 10 * 8) / 1e6)
-    assert price.cost(Completion("x")) is None
+    request = ChatRequest((("user", "x" * 2000),), max_tokens=10)
+    told = Completion("x", prompt_tokens=1000, cached_tokens=400, completion_tokens=10)
+    assert price.cost(told, request) == pytest.approx((600 * 2 + 400 * 0.5 + 10 * 8) / 1e6)
+
+
+def test_an_answer_that_is_not_counted_costs_the_worst_case() -> None:
+    price, request = Price(input=2, output=8, cached=0.5), ChatRequest((("user", "x"),), max_tokens=10)
+    assert price.cost(Completion("x"), request) == price.worst(request)
+    assert price.cost(Completion("x", completion_tokens=1), request) == price.worst(request)
+    uncounted = price.cost(Completion("x", prompt_tokens=5), request)
+    assert uncounted == price.cost(Completion("x", prompt_tokens=5, completion_tokens=10), request)
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf, math.nan, -1.0, -1e-9, 1e300])
+@pytest.mark.parametrize("field", ["input", "output", "cached"])
+def test_a_price_that_is_none_is_refused(field: str, value: float) -> None:
+    with pytest.raises(ValidationError):
+        Price(**{"input": 1.0, "output": 1.0, field: value})
+
+
+def test_a_map_that_names_an_impossible_price_knows_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    for cost in (-1, math.inf, math.nan, "x", None):
+        entry = {"input_cost_per_token": cost, "output_cost_per_token": 1e-6}
+        monkeypatch.setattr(price_maps, "bundled", lambda entry=entry: {"gpt-x": entry})
+        assert find_price("openai/gpt-x", "openai/gpt-x", {}) is None
+
+
+counts = st.integers(-(10**30), 10**30)
+
+
+@given(counts, counts, counts, st.floats(0, 1e6), st.floats(0, 1e6), st.none() | st.floats(0, 1e6), st.integers(1, 100))
+def test_whatever_a_server_counts_an_answer_costs_something_between_nothing_and_its_worst_case(
+    prompt: int, cached: int, answered: int, dear: float, cheap: float, kept: float | None, most: int
+) -> None:
+    price = Price(input=dear, output=cheap, cached=kept)
+    request = ChatRequest((("system", "s"), ("user", "text")), max_tokens=most)
+    told = bounded(Completion("4", prompt_tokens=prompt, cached_tokens=cached, completion_tokens=answered), request)
+    assert 0 <= told.cached_tokens <= told.prompt_tokens <= most_tokens(request)
+    assert 0 <= told.completion_tokens <= most
+    assert 0 <= price.cost(told, request) <= price.worst(request)
 
 
 def test_the_worst_case_is_a_token_for_every_byte() -> None:
     request = ChatRequest((("user", "数学" * 100),), max_tokens=7)
     assert most_tokens(request) >= 600
     assert Price(input=0, output=1e6).worst(request) == pytest.approx(7.0)
+
+
+def test_a_schema_is_part_of_what_is_sent() -> None:
+    plain = ChatRequest((("user", "x"),))
+    schema = {"type": "object", "description": "d" * 1000}
+    assert most_tokens(replace(plain, json_schema=schema)) >= most_tokens(plain) + 1000
 
 
 def test_a_completion_survives_the_ledger() -> None:
