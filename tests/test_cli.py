@@ -10,6 +10,8 @@ from typer.main import get_command
 
 from rulesel.cli import with_verbs
 
+pytestmark = pytest.mark.slow
+
 README = (Path(__file__).parents[1] / "README.md").read_text()
 HEAVY = ("openai", "litellm", "dppy", "duckdb", "scipy", "torch", "pyarrow", "matplotlib")
 

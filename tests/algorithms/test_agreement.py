@@ -17,6 +17,7 @@ vectors = st.lists(st.tuples(st.integers(-4, 4), st.integers(-4, 4)), min_size=3
 
 
 @given(vectors)
+@pytest.mark.slow
 def test_rank_correlations_are_scipys(pairs: list[tuple[int, int]]) -> None:
     x, y = np.array(pairs, dtype=float).T
     if len(set(x)) > 1 and len(set(y)) > 1:
@@ -60,6 +61,7 @@ def test_kappa_is_undefined_without_a_common_scale(gold: list[float]) -> None:
     assert math.isnan(kappa(np.array([5.0, 3.0, 4.0]), np.array(gold)))
 
 
+@pytest.mark.slow
 def test_everything_in_one_call_with_missing_values_left_out() -> None:
     rng = np.random.default_rng(0)
     gold = rng.integers(0, 2, 200).astype(float)
@@ -74,6 +76,7 @@ def test_everything_in_one_call_with_missing_values_left_out() -> None:
     assert found == agreement(scores, gold, draws=300), "seeded"
 
 
+@pytest.mark.slow
 def test_the_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     rng = np.random.default_rng(1)
     truth = stats.norm.cdf(1 / math.sqrt(2))  # two unit normals, one apart

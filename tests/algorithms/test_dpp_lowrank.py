@@ -40,6 +40,7 @@ def plain(X, k, *, quality=None, window=None, given=()):
 
 
 @pytest.mark.parametrize("at_a_time", [dpp_lowrank.BLOCK, 1])
+@pytest.mark.slow
 def test_picks_and_gains_are_those_of_the_dense_kernel(at_a_time, monkeypatch):
     monkeypatch.setattr(dpp_lowrank, "BLOCK", at_a_time)  # 1: rows come within reach as late as can be
     for seed in range(250):
@@ -104,6 +105,7 @@ def test_copies_never_come_together_and_dependence_ends_the_picks():
     assert len(lowrank_map(X, 7, given=[5])[0]) == 2
 
 
+@pytest.mark.slow
 def test_draws_follow_the_determinants():
     rng = np.random.default_rng(4)
     X, quality = rng.standard_normal((6, 4)), rng.uniform(0.5, 2, 6)

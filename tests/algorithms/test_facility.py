@@ -108,6 +108,7 @@ def random_kernel(seed):
     baseline=st.sampled_from([0.0, 0.25, -1.0]),
     weight=st.sampled_from([1.0, 0.5, 0.0]),
 )
+@pytest.mark.slow
 def test_naive_lazy_batched_and_the_definition_pick_alike(seed, k, baseline, weight):
     similarity = random_kernel(seed)
     rng = np.random.default_rng(seed + 1)
@@ -133,6 +134,7 @@ def test_laziness_reads_a_small_part_of_the_kernel_and_nothing_changes():
     assert sum(read) < 0.2 * 60 * 1500
 
 
+@pytest.mark.slow
 def test_gains_are_within_rounding_of_float64():
     similarity = unit_rows(clustered(900, d=300)) @ unit_rows(clustered(900, d=300)).T
     picks = facility_location(given_kernel(similarity), 300)
@@ -306,6 +308,7 @@ def test_the_first_picks_do_not_depend_on_how_many_follow():
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 10**6), m=st.integers(1, 12))
+@pytest.mark.slow
 def test_a_graph_is_a_kernel_that_is_minus_infinity_where_there_is_no_edge(seed, m):
     rows = rows_of(seed, 40, 3)
     graph = exact_knn(unit_rows(rows), m)
@@ -321,6 +324,7 @@ def test_a_graph_is_a_kernel_that_is_minus_infinity_where_there_is_no_edge(seed,
     assert ceiling(graph) == pytest.approx(40)
 
 
+@pytest.mark.slow
 def test_a_graph_of_64_neighbours_reaches_995_of_a_thousand_of_the_dense_value():
     rows = clustered(2500)
     kernel = embedding_kernel(rows)

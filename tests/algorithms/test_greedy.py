@@ -58,6 +58,7 @@ def same(one: Picks, other: Picks) -> bool:
 
 @settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 10**6), k=st.integers(0, 12), batch=st.integers(1, 9), chosen=st.integers(0, 4))
+@pytest.mark.slow
 def test_lazy_and_batched_pick_what_naive_picks_ties_included(seed, k, batch, chosen):
     n = random_cover(seed).n
     already = np.random.default_rng(seed + 1).permutation(n)[: min(chosen, n)]
@@ -81,6 +82,7 @@ def test_the_lowest_row_wins_a_tie():
     assert naive_greedy(twins, 4).indices.tolist() == [0, 1, 2, 3]
 
 
+@pytest.mark.slow
 def test_a_smaller_k_is_a_prefix_of_a_larger_one():
     for seed in range(30):
         whole = batched_lazy_greedy(random_cover(seed), 100, batch=3)

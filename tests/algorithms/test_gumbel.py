@@ -79,6 +79,7 @@ def test_a_smaller_sample_is_the_beginning_of_a_larger_one():
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.text(max_size=90), min_size=1, max_size=30, unique=True), st.integers(0, 2**64 - 1), st.randoms())
+@pytest.mark.slow
 def test_the_number_of_an_id_depends_on_nothing_but_the_id_and_the_seed(ids, seed, random):
     alone = [uniform([one], seed)[0] for one in ids]
     np.testing.assert_array_equal(uniform(ids, seed), alone)

@@ -65,6 +65,7 @@ def random_case(seed):
 
 
 @pytest.mark.parametrize("cells", [2**6, 2**23], ids=["tiny blocks", "large blocks"])
+@pytest.mark.slow
 def test_picks_and_radii_are_those_of_the_plain_loop(cells, monkeypatch):
     monkeypatch.setattr(module, "CELLS", cells)
     for seed in range(250):

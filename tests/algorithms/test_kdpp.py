@@ -89,6 +89,7 @@ def test_inclusion_probabilities_are_those_of_enumeration(items, rank, k):
     assert found.sum() == pytest.approx(k, abs=1e-12)
 
 
+@pytest.mark.slow
 def test_draws_follow_enumeration_at_full_and_at_deficient_rank():
     for rank in (6, 4):
         L = kernel(6, rank, 2)
@@ -97,6 +98,7 @@ def test_draws_follow_enumeration_at_full_and_at_deficient_rank():
         assert p_value(draws, *subset_probabilities(L, 3)) > 1e-3
 
 
+@pytest.mark.slow
 def test_draws_agree_with_dppy_and_the_control_does_not():
     L = kernel(6, 6, 3)
     subsets, p = subset_probabilities(L, 3)
@@ -127,6 +129,7 @@ def test_the_identity_gives_every_subset_the_same_chance():
     assert p_value(draws, *subset_probabilities(np.eye(6), 2)) > 1e-3
 
 
+@pytest.mark.slow
 def test_a_huge_kernel_is_sampled_without_bias_where_dppy_fails():
     L = 1e6 * np.eye(500)
     process, rng = KDpp(L, 50), np.random.default_rng(0)

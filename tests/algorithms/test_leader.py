@@ -40,6 +40,7 @@ def plain(X, threshold, order, metric):
 
 
 @pytest.mark.parametrize("block", [1, 7, 256])
+@pytest.mark.slow
 def test_blocks_change_nothing(block, monkeypatch):
     monkeypatch.setattr(module, "BLOCK", block)
     for seed in range(150):

@@ -114,6 +114,7 @@ def test_the_linear_gain_touches_a_fresh_label_before_quality_counts():
 
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 10**6), k=st.integers(0, 15), kind=st.sampled_from(["power", "exponential"]))
+@pytest.mark.slow
 def test_naive_lazy_batched_and_the_definition_pick_alike_for_both_gains(seed, k, kind):
     tags, quality, vectors = labelled(seed)
     phi = PUBLISHED if kind == "power" else Phi("exponential", 0.3)
@@ -140,6 +141,7 @@ def test_naive_lazy_batched_and_the_definition_pick_alike_for_both_gains(seed, k
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 10**6), norm=st.booleans(), weight=st.sampled_from([0.0, 0.5, 1.0, 2.0]))
+@pytest.mark.slow
 def test_published_picks_are_those_of_the_released_sampler(seed, norm, weight):
     tags, quality, vectors = labelled(seed, n=30, labels=9, repeats=True)
     quality = quality + np.random.default_rng(seed).random(30)

@@ -151,6 +151,7 @@ def test_a_sample_of_rows_stands_for_many(monkeypatch):
 
 @pytest.mark.parametrize("mode", ["published", "corrected"])
 @pytest.mark.parametrize("together", [2, 128])
+@pytest.mark.slow
 def test_picks_and_novelties_are_those_of_the_definition(mode, together, monkeypatch):
     monkeypatch.setattr(module, "TOGETHER", together)
     for seed in range(120):
@@ -173,6 +174,7 @@ def test_picks_and_novelties_are_those_of_the_definition(mode, together, monkeyp
 
 
 @pytest.mark.parametrize("mode", ["published", "corrected"])
+@pytest.mark.slow
 def test_bounds_over_many_rows_lose_no_pick(mode):
     rng = np.random.default_rng(0)
     X = rng.standard_normal((30, 16))[rng.integers(0, 30, 4000)] + 0.5 * rng.standard_normal((4000, 16))

@@ -39,6 +39,7 @@ def plain(X, score, k, threshold, given=(), batch=1):
 
 
 @pytest.mark.parametrize(("block", "cells"), [(1, 2**10), (3, 2**10), (256, 2**23)])
+@pytest.mark.slow
 def test_blocks_keep_what_the_loop_keeps(block, cells, monkeypatch):
     monkeypatch.setattr(module, "BLOCK", block)
     monkeypatch.setattr(module, "CELLS", cells)

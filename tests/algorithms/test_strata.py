@@ -24,6 +24,7 @@ def test_a_group_above_its_share_gets_nothing_and_the_others_share_the_rest():
 
 @given(SIZES, st.integers(0, 120), st.sampled_from(["proportional", "equal"]), st.randoms(use_true_random=False))
 @settings(max_examples=300, deadline=None)
+@pytest.mark.slow
 def test_the_total_is_met_exactly_and_no_group_gives_more_than_it_has(sizes, k, allocation, random):
     taken = np.array([random.randint(0, size) for size in sizes])
     wanted = allocate(np.array(sizes), k, taken=taken, allocation=allocation)

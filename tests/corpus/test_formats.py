@@ -243,6 +243,7 @@ def test_messages_in_parquet_are_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.slow
 def test_reading_holds_a_chunk_and_not_the_file(tmp_path: Path, packed: bool) -> None:
     path = tmp_path / "a.jsonl"
     line = b'{"prompt": "p", "response": "' + b"x" * 4000 + b'"}\n'

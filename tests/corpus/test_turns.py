@@ -128,6 +128,7 @@ def test_a_turn_is_read_in_every_dialect(turn: dict[str, object], read: tuple[st
         ),
     )
 )
+@pytest.mark.slow
 def test_no_value_raises_anything_but_unusable(value: object) -> None:
     looks_like_conversation(value)
     with suppress(Unusable):

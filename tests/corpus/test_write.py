@@ -61,6 +61,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @settings(max_examples=150, deadline=None)
 @given(lines=st.lists(LINES, max_size=8), last=st.booleans(), random=st.randoms(use_true_random=False))
+@pytest.mark.slow
 def test_json_lines_come_out_as_they_went_in(directory: Path, lines: list[bytes], last: bool, random: object) -> None:
     lines.insert(0, b'{"prompt": "p", "response": "r"}')  # any other first line may look like another format
     path, out = directory / "in.jsonl", directory / "out.jsonl"
@@ -90,6 +91,7 @@ CELLS = st.one_of(
     bom=st.sampled_from([b"", b"\xef\xbb\xbf"]),
     last=st.booleans(),
 )
+@pytest.mark.slow
 def test_csv_rows_come_out_as_they_went_in(
     directory: Path, rows: list[tuple[tuple[str, str], tuple[str, str]]], end: str, bom: bytes, last: bool
 ) -> None:
@@ -435,6 +437,7 @@ def test_plain_text_is_not_written_as_question_and_answer(tmp_path: Path) -> Non
         check_output(tmp_path / "o.jsonl", "jsonl", "alpaca", shape="text")
 
 
+@pytest.mark.slow
 def test_many_records_are_written_without_being_held(tmp_path: Path) -> None:
     tracemalloc.start()
     try:

@@ -57,6 +57,7 @@ def undisturbed(count=500):
     return found
 
 
+@pytest.mark.slow
 def test_shards_in_any_order_and_number_give_what_one_process_gives(tmp_path):
     expected = undisturbed()
     assert Status.not_applicable in {s for _, statuses in expected.values() for s in statuses} or len(expected) == 500
@@ -66,6 +67,7 @@ def test_shards_in_any_order_and_number_give_what_one_process_gives(tmp_path):
         assert everything(job) == expected
 
 
+@pytest.mark.slow
 def test_workers_of_a_share_rate_everything_once(tmp_path):
     job = job_of(tmp_path, size=30)
     shares = [job.missing((i, 4)) for i in (1, 2, 3, 4)]
@@ -163,6 +165,7 @@ def ratings_of(draw):
 
 @given(st.lists(ratings_of(), min_size=1, max_size=4))
 @settings(max_examples=60, deadline=None)
+@pytest.mark.slow
 def test_a_part_reads_as_it_was_written(tmp_path_factory, batches):
     width = batches[0].values.shape[1]
     with_mass = batches[0].mass is not None
@@ -221,6 +224,7 @@ rate_shards(job, job.missing(), progress=tell)
 """
 
 
+@pytest.mark.slow
 def test_kills_at_random_moments_end_equal_to_an_undisturbed_run(tmp_path):
     job = job_of(tmp_path, count=2000, size=50)
     rng = np.random.default_rng(1)

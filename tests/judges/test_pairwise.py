@@ -128,6 +128,7 @@ def test_a_second_round_asks_about_neighbours_that_are_not_told_apart() -> None:
 
 
 @given(st.integers(2, 60), st.integers(2, 12), st.integers(0, 99))
+@pytest.mark.slow
 def test_pairs_are_distinct_regular_and_connected(n: int, degree: int, seed: int) -> None:
     pairs = regular_pairs(n, degree, np.random.default_rng(seed))
     assert (pairs[:, 0] < pairs[:, 1]).all()

@@ -64,6 +64,7 @@ def ratings(n: int) -> list[ChatRequest]:
 
 
 @ALL
+@pytest.mark.slow
 def test_every_request_gets_its_own_answer_in_order(model: Callable[..., Any]) -> None:
     chat = model()
     answers = list(chat.complete(ratings(40)))

@@ -104,6 +104,7 @@ class Stalling(Fake):
 
 
 @pytest.mark.parametrize("n", [500, 20_000])
+@pytest.mark.slow
 def test_a_request_that_stalls_does_not_hold_up_the_others_and_what_waits_is_bounded(n: int) -> None:
     backend = Stalling(500)
     client = Client("m", lambda: backend, limits=QUICK)

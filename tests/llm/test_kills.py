@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 CELLS, CONCURRENCY = 600, 16
 JOB = """
 import json, sys

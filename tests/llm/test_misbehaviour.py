@@ -19,6 +19,8 @@ from rulesel.raters import Lent, rater_for
 from rulesel.records import Batch, Flag, Ratings, Rule, Status
 from rulesel.store.ledger import Ledger
 
+pytestmark = pytest.mark.slow
+
 RULES = [
     Rule(name=f"r{j}", text=f"The text has property {j}.", polarity="negative" if j == 3 else "positive")
     for j in range(5)

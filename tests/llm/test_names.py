@@ -60,6 +60,7 @@ def test_what_names_no_model_is_refused_without_repeating_a_key(name: str, messa
     assert "secret" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_importing_the_names_loads_no_client() -> None:
     code = (
         "import sys, rulesel.llm.names, rulesel.raters.chat, rulesel.judges.rubric, rulesel.rules.generate\n"

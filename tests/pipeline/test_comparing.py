@@ -11,6 +11,8 @@ from rulesel.pipeline.comparing import compare, store_of
 from rulesel.pipeline.selecting import select
 from rulesel.store import Store
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def selections(run_config, tmp_path):

@@ -21,6 +21,8 @@ from rulesel.pipeline.watch import Watcher
 from rulesel.raters.signals import Signals
 from rulesel.store import Store
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch):

@@ -213,6 +213,7 @@ def test_leaving_the_rater_early_stops_the_asking() -> None:
     st.integers(0, 3),
     st.sampled_from(["4", "", "9", "no", "0"]),
 )
+@pytest.mark.slow
 def test_every_cell_is_a_rating_or_a_reason(texts: list[list[str]], n_rules: int, said: str) -> None:
     rules = [Rule(name=f"r{j}", text=f"rule {j}") for j in range(n_rules)]
     found = rate(lambda _: said, [batch(*part) for part in texts], rules)

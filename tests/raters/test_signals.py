@@ -382,6 +382,7 @@ EXPRESSIONS = [
     st.lists(st.tuples(st.none() | texts, texts | st.sampled_from(["0.25", "7", "a b a b a b"])), max_size=20),
     st.data(),
 )
+@pytest.mark.slow
 def test_ratings_do_not_depend_on_how_the_examples_are_batched(rater, examples, data):
     rules = [rule(sql) for sql in EXPRESSIONS]
     prompts, responses = [p for p, _ in examples], [r for _, r in examples]
@@ -482,6 +483,7 @@ def test_every_column_and_function_has_its_meaning_written_down():
     assert set(MACROS) <= FUNCTIONS
 
 
+@pytest.mark.slow
 def test_importing_the_rater_imports_no_duckdb():
     code = "import sys, rulesel.raters.signals; print(sorted({'duckdb', 'pyarrow'} & set(sys.modules)))"
     assert (

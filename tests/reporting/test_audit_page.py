@@ -22,6 +22,7 @@ def page(audit: AuditFigures) -> str:
     return audit_page(audit, made="made <today>")
 
 
+@pytest.mark.slow
 def test_the_page_is_one_file_that_names_no_address(page: str) -> None:
     assert not re.search(r'\b(?:src|href|action)="(?!#|data:)', page)
     assert not re.findall(r"(?:https?:)?//[a-z0-9.-]+\.[a-z]{2,}", page.replace("http://www.w3.org/2000/svg", ""))

@@ -13,6 +13,8 @@ from rulesel.reporting.run_page import run_page
 from rulesel.rules.audit_figures import AuditFigures
 from rulesel.visible import visible
 
+pytestmark = pytest.mark.slow
+
 SIZES = [1400, 400]
 
 

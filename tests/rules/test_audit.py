@@ -217,6 +217,7 @@ def test_the_same_seed_gives_the_same_figures(figures: AuditFigures) -> None:
     assert [one.relevance for one in again.rules] == [one.relevance for one in figures.rules]
 
 
+@pytest.mark.slow
 def test_the_order_of_the_examples_changes_nothing_where_they_have_ids() -> None:
     shuffled = np.random.default_rng(5).permutation(N)
     first = audited(known=Known(ids=[f"id-{row}" for row in range(N)]))
@@ -375,6 +376,7 @@ def test_numbers_are_written_as_in_a_report(value: float, text: str) -> None:
     assert number(value) == text
 
 
+@pytest.mark.slow
 def test_nothing_is_left_to_follow_where_every_usable_rule_is_chosen() -> None:
     rng = np.random.default_rng(0)
     S = rng.normal(size=(60, 1)) + rng.normal(size=(60, 4))

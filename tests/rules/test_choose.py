@@ -218,6 +218,7 @@ def test_required_rules_are_in_whatever_the_method():
 
 
 @pytest.mark.parametrize("method", ["map", "best_of", "sample", "marginal", "cluster", "top", "exhaustive", "paper"])
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_choice_under_permuted_rules_and_examples(method):
     S, _ = clusters()
     names = [f"r{j:02}" for j in range(15)]
@@ -250,6 +251,7 @@ def test_searches_agree_and_rank_by_their_determinant():
     assert found["map"] >= found["top"]
 
 
+@pytest.mark.slow
 def test_draws_follow_the_determinants():
     counts = np.zeros(4)
     for seed in range(700):

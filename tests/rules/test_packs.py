@@ -59,6 +59,7 @@ def test_a_pack_has_enough_rules_and_expressions(name):
 
 
 @pytest.mark.parametrize("name", PACKS)
+@pytest.mark.slow
 def test_every_expression_of_a_pack_is_accepted(name):
     rater = Signals()
     refused = {rule.name: rater.refuses(rule) for rule in load_rules(f"pack:{name}").rules if rule.sql is not None}
@@ -67,11 +68,13 @@ def test_every_expression_of_a_pack_is_accepted(name):
 
 
 @pytest.mark.parametrize("name", PACKS)
+@pytest.mark.slow
 def test_the_linter_has_nothing_to_say_against_a_pack(name):
     assert lint(load_rules(f"pack:{name}")) == []
 
 
 @pytest.mark.parametrize("name", PACKS)
+@pytest.mark.slow
 def test_every_expression_of_a_pack_stays_in_range_on_odd_texts(name):
     odd = ["", " ", "\n\n", "\0", "a", "```", "1/0=0", "((((", "'", '"', "你好。世界！", "👩‍👩‍👧", "a\u0301" * 50, "x" * 60_000,
            "<<=>>", "= = =", "1e999 " * 3, "word " * 3000, "\r\n".join(["- item"] * 200), "٣ + ٤ = ٧", "nan inf -1"]  # fmt: skip
@@ -88,6 +91,7 @@ def test_the_battery_has_a_pair_for_every_rule_with_an_expression():
 
 
 @pytest.mark.parametrize(("pack", "rule", "case"), CASES, ids=[f"{p}:{r}:{c['good'][:12]}" for p, r, c in CASES])
+@pytest.mark.slow
 def test_a_rule_rates_the_good_example_above_the_bad_one(rated, pack, rule, case):
     good, bad = rated[pack, rule, BATTERY[pack].index(case)]
     assert good > bad + 0.05
@@ -168,6 +172,7 @@ def test_every_mistake_is_named_on_one_line(tmp_path):
         ("rules:\n  - {name: null, text: b}\n", "rule 1 name: expected text"),
     ],
 )
+@pytest.mark.slow
 def test_a_malformed_file_is_one_clear_line(tmp_path, content, message):
     path = tmp_path / "rules.yaml"
     path.write_text(content)
@@ -211,6 +216,7 @@ some_rules = st.builds(
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(some_rules, min_size=1, max_size=3, unique_by=(lambda r: r.name, lambda r: r.id)), words, words)
+@pytest.mark.slow
 def test_what_is_saved_is_what_is_loaded(tmp_path_factory, rules, origin, domain):
     path = tmp_path_factory.mktemp("rules") / "rules.yaml"
     saved = RuleSet(origin=origin, domain=domain, rules=tuple(rules))

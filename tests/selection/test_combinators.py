@@ -83,6 +83,7 @@ def test_limits_that_make_no_sense_are_refused(limits, message):
         choose(selector("top_k"), pool(), **limits)
 
 
+@pytest.mark.slow
 def test_gumbel_at_tau_zero_is_top_k_and_at_infinity_ignores_the_score():
     offered = pool(ids=np.arange(N).astype(np.uint64))
     top = choose(selector("top_k"), offered, k=20).indices

@@ -375,6 +375,7 @@ def test_quality_dpp_goes_on_past_the_rank_with_a_window():
     assert found.report["window"] == 3
 
 
+@pytest.mark.slow
 def test_quality_dpp_samples_in_proportion_to_the_determinant():
     correlation = np.array([[1, 0.9, 0], [0.9, 1, 0], [0, 0, 1]])
     rows = np.linalg.cholesky(correlation)

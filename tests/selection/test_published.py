@@ -261,6 +261,7 @@ def test_qdit(seed, mode):
     assert again.indices.tolist() == found.indices.tolist()
 
 
+@pytest.mark.slow
 def test_modes_pick_alike_where_what_they_differ_in_is_taken_away():
     for seed in range(20):
         rng = np.random.default_rng(seed)

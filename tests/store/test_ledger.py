@@ -198,6 +198,7 @@ def test_threads_share_a_ledger(tmp_path: Path) -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.tuples(st.sampled_from("rsdmc"), st.integers(0, 5), st.floats(0, 1)), max_size=60))
+@pytest.mark.slow
 def test_whatever_happens_the_sums_agree(steps: list[tuple[str, int, float]]) -> None:
     ledger = Ledger(None, run="r", max_cost=3.0)
     stage = ledger.stage("s")

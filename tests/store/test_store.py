@@ -85,6 +85,7 @@ def test_ratings_come_back_as_they_went_in():
 
 @settings(max_examples=20)
 @given(st.data())
+@pytest.mark.slow
 def test_missing_cells_are_exactly_those_nobody_rated(data):
     with Store() as store:
         n = data.draw(st.integers(1, 9))
@@ -188,6 +189,7 @@ def _hold(path, ready, done):
         done.wait(30)
 
 
+@pytest.mark.slow
 def test_a_second_process_is_told_who_holds_the_file(tmp_path):
     path = tmp_path / "s.duckdb"
     context = multiprocessing.get_context("spawn")
