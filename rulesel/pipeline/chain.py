@@ -37,6 +37,7 @@ from rulesel.receipt import (
 )
 from rulesel.records import Batch, Flag, Int64, Rule, RuleSet, Status
 from rulesel.rules.choice import RuleChoice
+from rulesel.rules.filters import WRONG_WAY
 from rulesel.rules.measured import without_sql
 from rulesel.rules.packs import load_rules, nearest_pack
 from rulesel.store import CorpusRecord, Store
@@ -59,6 +60,10 @@ def named_rules(config: ScoreConfig, watcher: Watcher) -> RuleSet | None:
     name, _, why = nearest_pack(config.domain)
     watcher.say(f"rules: pack:{name}, the nearest to the domain ({why})")
     return load_rules(f"pack:{name}")
+
+
+SHOWN = 3
+"""Rules left out that are named."""
 
 
 class Chain:
@@ -188,6 +193,11 @@ class Chain:
             f"chosen: {len(choice.indices)} of {len(rule_set)} rules on {len(sample.contents):,} rated examples{anchor} "
             f"(rho {choice.rho:.3f}, root mean square r {choice.rms_corr:.3f}); {len(choice.dropped)} dropped"
         )
+        against = [(j, why) for j, why in choice.dropped if why.startswith(WRONG_WAY)]
+        for j, why in against[:SHOWN]:
+            self.watcher.say(f"  left out: {rule_set.rules[j].name!r} {why}")
+        if len(against) > SHOWN:
+            self.watcher.say(f"  and {len(against) - SHOWN} more that point the wrong way; the receipt names them")
         for warning in choice.warnings:
             self.watcher.say(f"  {warning}")
         return choice

@@ -24,8 +24,18 @@ MIN_SPREAD = 0.02
 DUPLICATE = 0.999
 """Absolute correlation from which two rules are the same rule."""
 
+WRONG_WAY = "points the wrong way"
+"""How the reason of a rule that runs against quality begins."""
+
 REVERSED = -0.2
 """Correlation with the quality the other rules agree on, below which a rule points the wrong way."""
+
+CHANCE = 0.05
+"""Probability that any of the rules is found to run against quality where none has to do with it."""
+
+AGREED = 0.5
+"""Least alpha of the other rules at which a correlation with their mean that is small, but not by chance, says which of
+them is wrong."""
 
 
 class Columns(NamedTuple):
@@ -72,20 +82,29 @@ def unusable(columns: Columns, sd: Floats, rows: int) -> dict[int, str]:
 
 
 def reversed_rules(
-    C: Floats, usable: Bools, negative: Bools, target: Floats | None, ids: ties.Ids
+    C: Floats,
+    usable: Bools,
+    negative: Bools,
+    target: tuple[Floats, Floats] | None,
+    ids: ties.Ids,
+    rows: npt.NDArray[np.int64],
 ) -> tuple[Floats, dict[int, str]]:
     """Which rules point the wrong way: those declared negative are turned, the others are dropped.
 
-    A rule points the wrong way when it runs against quality, or when it says the opposite of the rules nearest to it
-    and nothing about quality speaks for it. The worst one goes first, since it spoils the comparison for the rest.
+    A rule points the wrong way when it runs against quality, clearly (`REVERSED`) or significantly (`least_by_chance`),
+    or when it says the opposite of the rules nearest to it and nothing about quality speaks for it. Against known grades
+    a clear correlation counts where a single rule would not show it by chance: relevance by prediction, which is a mean
+    of the rules themselves, is large for random rules too. The worst one goes first, since it spoils the comparison for
+    the rest.
 
     Args:
         C: correlations of all rules, shape (R, R).
         usable: rules still in the running, shape (R,).
         negative: rules declared to be better when lower.
-        target: correlation of each rule with a known quality, shape (R,); None takes the mean of the other rules,
-            z-scored, for quality.
+        target: relevance of each rule by grades known of some examples, and its own correlation with these grades, which
+            is what is tested, shape (R,) each; None takes the mean of the other rules, z-scored, for quality.
         ids: of equally bad rules the one of lowest id goes first, shape (R,).
+        rows: examples behind each rule's correlation, shape (R,).
 
     Returns:
         The orientation of each rule (+1 or -1), shape (R,), and {index: reason} of the dropped ones.
@@ -93,24 +112,61 @@ def reversed_rules(
     sign = np.ones(len(C))
     dropped: dict[int, str] = {}
     live = usable.copy()
+    chance = least_by_chance(rows, int(usable.sum()))
+    single = REVERSED if target is None else np.minimum(REVERSED, least_by_chance(rows, 1))
     while live.sum() > 1:
         turned = C * np.outer(sign, sign)
-        agreement = sign * target if target is not None else item_rest(turned, live)
+        agreement = sign * target[0] if target is not None else item_rest(turned, live)
+        tested = sign * target[1] if target is not None else agreement
+        sure = live if target is not None else live & (rest_alpha(turned, live) >= AGREED)
+        significant = sure & (tested < chance)
+        clear = (agreement < REVERSED) & (tested < single)
         near = np.where(agreement < -REVERSED, nearest_agreement(turned, live), 1.0)
-        against = live & ((agreement < REVERSED) | (near < -0.5))
+        against = live & (clear | (near < -0.5) | significant)
         if not against.any():
             break
-        worst = ties.best(np.where(against, -np.minimum(agreement, near), -np.inf), ids)
+        standing = np.minimum(np.where(significant, np.minimum(agreement, tested), agreement), near)
+        worst = ties.best(np.where(against, -standing, -np.inf), ids)
         if negative[worst] and sign[worst] > 0:
             sign[worst] = -1.0
             continue
         whom = "the anchor" if target is not None else "the mean of the other rules"
-        dropped[worst] = f"points the wrong way: correlation {agreement[worst]:.2f} with {whom}"
-        if not agreement[worst] < REVERSED:
+        if clear[worst]:
+            dropped[worst] = f"{WRONG_WAY}: correlation {tested[worst]:.2f} with {whom}"
+        elif significant[worst]:
+            dropped[worst] = (
+                f"{WRONG_WAY}: correlation {tested[worst]:.2f} with {whom} on {rows[worst]:,} examples, which is not by "
+                f"chance (below {chance[worst]:.2f})"
+            )
+        else:
             twin = int(np.argmin(np.where(live, turned[worst], np.inf)))
-            dropped[worst] = f"points the wrong way: correlation {turned[worst, twin]:.2f} with the rule nearest to it"
+            dropped[worst] = f"{WRONG_WAY}: correlation {turned[worst, twin]:.2f} with the rule nearest to it"
         live[worst] = False
     return sign, dropped
+
+
+def least_by_chance(rows: npt.NDArray[np.int64], tests: int) -> Floats:
+    """The correlation below which one of `tests` rules that have nothing to do with quality falls with `CHANCE`.
+
+    Student's t of a correlation over so many rows, one-sided, at `CHANCE` / `tests` for each (Bonferroni); -1 where rows
+    are too few. Shape of rows.
+    """
+    from scipy.special import stdtrit
+
+    free = np.maximum(rows - 2, 1).astype(np.float64)
+    t = stdtrit(free, CHANCE / max(tests, 1))
+    return np.asarray(np.where(rows > 3, t / np.sqrt(free + t**2), -1.0))
+
+
+def rest_alpha(C: Floats, live: Bools) -> Floats:
+    """Cronbach's alpha of the other live rules, z-scored, for each rule, shape (R,): how far they measure one thing."""
+    total = C[:, live].sum(axis=1)
+    own = np.where(live, 1.0, 0.0)
+    variance = C[np.ix_(live, live)].sum() - 2 * own * total + own
+    k = live.sum() - own
+    with np.errstate(invalid="ignore", divide="ignore"):
+        alpha = np.where((k > 1) & (variance > 1e-12), k / (k - 1) * (1 - k / variance), 0.0)
+    return np.asarray(alpha)
 
 
 def nearest_agreement(C: Floats, live: Bools) -> Floats:

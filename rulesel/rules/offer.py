@@ -75,9 +75,11 @@ def offer(S: npt.NDArray[np.floating], request: Request) -> Offer:
     C, clipped = _correlations(sums, live, notes)
 
     anchored = _anchored(S, request, sums, C, live, notes)
+    rows = sums.count.astype(np.int64)
+    if anchored is not None and request.anchor is not None:
+        rows = (~np.isnan(S[~np.isnan(request.anchor)])).sum(axis=0)
     negative = np.isin(np.arange(len(live)), request.negative)
-    target = None if anchored is None else anchored[0]
-    sign, turned = filters.reversed_rules(C, live, negative, target, request.ids)
+    sign, turned = filters.reversed_rules(C, live, negative, anchored, request.ids, rows)
     dropped.update({j: why for j, why in turned.items() if j not in request.required})
     live = _without(sums.columns, dropped)
 

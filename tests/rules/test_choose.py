@@ -456,3 +456,66 @@ def test_sixty_orders_of_rows_and_columns_give_one_choice(kind, method, anchored
         dropped = tuple(sorted((own[j], why.split("(")[0]) for j, why in choice.dropped))
         found.add((tuple(own[j] for j in choice.indices), dropped))
     assert len(found) == 1, found
+
+
+def against(choice):
+    return {j: why for j, why in choice.dropped if why.startswith("points the wrong way")}
+
+
+def planted(n, r, seed=0, others=11):
+    """Rules that follow quality (r = .4), a last one that runs against it (r), and a coarse grade of quality."""
+    rng = np.random.default_rng(seed)
+    quality = rng.normal(size=n)
+    slopes = np.append(np.full(others, 0.4), r)
+    S = quality[:, None] * slopes + rng.normal(size=(n, others + 1)) * np.sqrt(1 - slopes**2)
+    return S, np.round(2 * quality)
+
+
+@pytest.mark.parametrize("anchored", [True, False])
+def test_a_rule_that_runs_against_quality_beyond_chance_is_left_out(anchored):
+    S, grades = planted(1500, -0.15)
+    choice = choose_rules(S, "auto", anchor=grades if anchored else None, kernel="correlation")
+    assert set(against(choice)) == {11}
+    whom = "the anchor" if anchored else "the mean of the other rules"
+    assert f"with {whom} on 1,500 examples, which is not by chance (below -0.0" in against(choice)[11]
+    assert choice.q[11] == 0
+    # as much on few examples, or none at all, is no reason
+    few, coarse = planted(60, -0.15)
+    assert not against(choose_rules(few, 3, anchor=coarse if anchored else None))
+    S, grades = planted(1500, 0.0)
+    assert not against(choose_rules(S, 3, anchor=grades if anchored else None))
+
+
+def test_a_rule_declared_negative_that_runs_against_quality_is_turned():
+    S, grades = planted(1500, -0.15)
+    for anchor in (grades, None):
+        choice = choose_rules(S, 12, anchor=anchor, negative=[11])
+        assert not against(choice)
+        assert choice.sign.tolist() == [1.0] * 11 + [-1.0]
+
+
+def test_a_rule_that_must_be_in_is_in_also_where_it_runs_against_quality():
+    S, grades = planted(1500, -0.15)
+    assert 11 in choose_rules(S, 3, anchor=grades, required=[11]).indices
+
+
+@pytest.mark.parametrize("coarse", [False, True])
+def test_random_rules_are_left_out_as_rarely_as_said(coarse):
+    """Ten random rules, 200 times: any of them is left out in 5 % of the choices, and in none without an anchor."""
+    rng = np.random.default_rng(1)
+    runs = alone = 0
+    for _ in range(200):
+        S = rng.integers(0, 6, size=(1200, 10)) / 5 if coarse else rng.normal(size=(1200, 10))
+        grades = rng.integers(1, 6, size=1200).astype(float)
+        runs += bool(against(choose_rules(S, 3, method="top", anchor=grades)))
+        alone += bool(against(choose_rules(S, 3, method="top")))
+    assert 3 <= runs <= 20
+    assert alone == 0
+
+
+def test_rules_of_which_none_is_known_to_be_wrong_stay():
+    """Two that pull apart a little, and nothing that says which of them is right."""
+    rng = np.random.default_rng(0)
+    one, other = rng.normal(size=(2, 5000))
+    S = np.column_stack([one, -0.15 * one + other, rng.normal(size=5000)])
+    assert not against(choose_rules(S, 3))

@@ -107,9 +107,9 @@ def test_a_reversed_rule_among_many_qualities_is_known_by_its_neighbours():
     assert item_rest(C, everyone(C))[3] > -0.2
     assert nearest_agreement(C, everyone(C))[3] == pytest.approx(-1)
     assert nearest_agreement(C, everyone(C))[:3].min() > 0
-    _, dropped = reversed_rules(C, everyone(C), np.zeros(40, dtype=bool), None, range(40))
+    _, dropped = reversed_rules(C, everyone(C), np.zeros(40, dtype=bool), None, range(40), np.full(40, 1000))
     assert set(dropped) == {3}
-    sign, dropped = reversed_rules(C, everyone(C), np.arange(40) == 3, None, range(40))
+    sign, dropped = reversed_rules(C, everyone(C), np.arange(40) == 3, None, range(40), np.full(40, 1000))
     assert dropped == {}
     assert np.flatnonzero(sign < 0).tolist() == [3]
 
