@@ -6,7 +6,7 @@ import pytest
 from rulesel.config import RulesConfig
 from rulesel.digest import digest
 from rulesel.errors import UsageError
-from rulesel.pipeline import rate_sample, run
+from rulesel.pipeline import Watcher, rate_sample, run
 from rulesel.pipeline.auditing import audit_store
 from rulesel.pipeline.choosing import choose, rated_sample
 from rulesel.pipeline.explaining import explain
@@ -107,3 +107,20 @@ def test_a_percentile_is_among_the_examples_of_the_current_corpus(tmp_path):
             store, rules.rules, np.arange(7), "rater", np.array([[0.9], [0.95], [1.0], [0.1], [0.2], [0.3], [0.4]])
         )
         assert [explain(store, str(row))["ratings"][0]["percentile"] for row in range(4)] == [0, 25, 50, 75]
+
+
+def test_a_run_says_which_rules_point_the_wrong_way(run_config, tmp_path):
+    rules = tmp_path / "against.yaml"
+    lengths = {"long": "n_words / 60.0", "longer": "(n_words + n_lines) / 62.0", "written": "n_chars / 300.0"}
+    more = {**lengths, "numbered": "n_words / 60.0 + n_chars / 300.0", "short": "1.0 - n_words / 70.0"}
+    rules.write_text(
+        "rules:\n"
+        + "".join(
+            f'  - {{name: {name}, text: It is {name}., sql: "least(1.0, {sql})"}}\n' for name, sql in more.items()
+        )
+    )
+    told = []
+    watcher = Watcher()
+    watcher.say = told.append
+    run(run_config(rules={"source": str(rules), "keep": 2}), watcher)
+    assert any("left out: 'short' points the wrong way: correlation -" in line for line in told), told
