@@ -178,6 +178,7 @@ def merge(
         return
     echo(
         f"{found.shards:,} of {found.of:,} shards: {found.new:,} ratings new, {found.known:,} known"
+        + (f"; {found.forgotten:,} failures that were forgotten stay out" if found.forgotten else "")
         + (f"; {found.unknown:,} examples are not in this store" if found.unknown else "")
     )
     if found.shards == found.of:

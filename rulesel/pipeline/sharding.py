@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rulesel.corpus.stream import sha256_of
 from rulesel.engines import SHARD, Job, make_job, open_job
 from rulesel.engines.parts import Part, read_part
 from rulesel.engines.ray import Cluster
@@ -33,6 +34,7 @@ class Merged:
         of: how many there will be.
         new: cells the store did not have.
         known: cells it had.
+        forgotten: failures that were taken in before and are not there any more: they stay out.
         unknown: examples it does not hold; their cells are left out.
     """
 
@@ -40,6 +42,7 @@ class Merged:
     of: int = 0
     new: int = 0
     known: int = 0
+    forgotten: int = 0
     unknown: int = 0
 
 
@@ -102,6 +105,8 @@ def make_jobs(
 def merge(store: Store, folder: Path | None = None, watcher: Watcher | None = None) -> Merged:
     """Take the parts that are there into the store; what it holds already is left alone.
 
+    Failures of a part that was taken in before, and that were forgotten since, do not come back.
+
     Args:
         store: opened for writing.
         folder: of one job or of several; the store's own if not given.
@@ -122,11 +127,18 @@ def merge(store: Store, folder: Path | None = None, watcher: Watcher | None = No
 
 
 def merge_part(
-    store: Store, job: Job, shard: int, found: Merged, stage: str = "corpus", again: Collection[Status] = ()
+    store: Store, job: Job, shard: int, found: Merged, stage: str = "corpus", again: Collection[Status] | None = None
 ) -> Part:
     """Take one part into the store and count in `found`; returns the part.
 
-    Its ratings take the place of failures of the kinds `again`.
+    Args:
+        store: opened for writing.
+        job: whose part.
+        shard: which one.
+        found: counts go here.
+        stage: when its cells were rated.
+        again: of a part rated just now: kinds of failure whose place its ratings take. None for one that lay there: its
+            ratings take no other's place, and failures that were taken in before and are gone stay out.
 
     Raises:
         UsageError: the part does not belong to the job.
@@ -140,18 +152,37 @@ def merge_part(
     rater = store.rules.rater(job.rater, job.judge, job.parameters, part.provenance)
     contents = _contents(store, part.examples)
     there = contents >= 0
-    new = 0
-    for cells in store.ratings.missing(contents[there], rules, rater, again=again):
+    name, sha256 = f"{job.id} {shard}", sha256_of([job.ratings_path(shard)])
+    before = again is None and store.ratings.merged(name) == sha256
+    new = forgotten = 0
+    for cells in store.ratings.missing(contents[there], rules, rater, again=again or ()):
         order = np.argsort(contents, kind="stable")
         rows = order[np.searchsorted(contents, cells.contents, sorter=order)]
         columns = np.array([rules.index(rule) for rule in cells.rules], dtype=np.int64)
         some = _some(part.ratings, rows, columns)
+        if before:
+            taken = _add_ratings(store, cells, rater, stage, some)
+            forgotten += cells.n - taken
+            new += taken
+            continue
         store.ratings.add(cells.contents, cells.rules, rater, stage, some, replace=bool(again))
         new += cells.n
+    store.ratings.keep_merged(name, sha256)
     found.new += new
-    found.known += int(there.sum()) * len(rules) - new
+    found.forgotten += forgotten
+    found.known += int(there.sum()) * len(rules) - new - forgotten
     found.unknown += int((~there).sum())
     return part
+
+
+def _add_ratings(store: Store, cells: Cells, rater: int, stage: str, ratings: Ratings) -> int:
+    """Add those cells of a block that did not fail; returns how many."""
+    ok = ratings.status == Status.ok
+    for column, rule in enumerate(cells.rules):
+        rows = np.flatnonzero(ok[:, column])
+        some = _some(ratings, rows, np.array([column], dtype=np.int64))
+        store.ratings.add(cells.contents[rows], (rule,), rater, stage, some)
+    return int(ok.sum())
 
 
 def rate_on(

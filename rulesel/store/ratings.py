@@ -126,6 +126,17 @@ class RatingTable:
                     ),
                 )
 
+    def keep_merged(self, part: str, sha256: str) -> None:
+        """Remember that a part has been taken in, by the bytes it had."""
+        with self._db.transaction():
+            self._db.con.execute("DELETE FROM settings WHERE name = ?", [f"merged {part}"])
+            self._db.con.execute("INSERT INTO settings VALUES (?, ?)", [f"merged {part}", sha256])
+
+    def merged(self, part: str) -> str | None:
+        """The bytes' SHA-256 of a part that has been taken in; None of one that has not."""
+        known = self._db.one("SELECT value FROM settings WHERE name = ?", f"merged {part}")
+        return None if known is None else str(known)
+
     def _clear(self, contents: Int64, rules: Sequence[int], rater: int) -> None:
         self._db.con.register("scope", pa.table({"content": contents}))
         try:

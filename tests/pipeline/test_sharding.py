@@ -15,10 +15,12 @@ from rulesel.engines import SHARD, open_job
 from rulesel.engines.local import rate_shards
 from rulesel.errors import Interrupted, StoreError, TooManyFailures, UsageError
 from rulesel.pipeline import run, score
+from rulesel.pipeline.retrying import find_failures
 from rulesel.pipeline.sharding import jobs_in, merge, shards_of
 from rulesel.pipeline.shares import rate_share
 from rulesel.pipeline.watch import Watcher
 from rulesel.raters.signals import Signals
+from rulesel.records import Status
 from rulesel.store import Store
 
 pytestmark = pytest.mark.slow
@@ -74,6 +76,33 @@ def test_merging_again_changes_nothing(settings):
         first, second, third = merge(store), merge(store), merge(store, jobs_in(shards_of(config.store_path))[0].folder)
     assert (first.new, first.known) == (600, 0)
     assert (second.new, second.known) == (third.new, third.known) == (0, 600)
+
+
+def test_failures_that_were_forgotten_do_not_come_back_with_the_parts(settings, monkeypatch):
+    config = settings()
+    rate = Signals.rate
+
+    def failing(self, batches, rules, lent):
+        for ratings in rate(self, batches, rules, lent):
+            if len(rules) == 3:  # those chosen: the corpus is rated, not the sample
+                ratings.status[::7, 0], ratings.values[::7, 0] = Status.timeout, np.nan
+            yield ratings
+
+    monkeypatch.setattr(Signals, "rate", failing)
+    rate_share(config, (1, 2))
+    with Store(config.store_path) as store:
+        assert merge(store).new == 330
+    forgotten = find_failures(config.store_path, forget=True).ratings["timeout"]
+    rate_share(config, (2, 2))
+    with Store(config.store_path) as store:
+        late = merge(store)
+        assert store.ratings.failed([Status.timeout])["timeout"] > 0, "those of parts that were not there before"
+        assert (late.forgotten, late.new) == (forgotten, 270)
+        store.db.con.execute("DELETE FROM ratings WHERE stage = 1 AND status = 0 AND content % 5 = 0")
+        lost = 600 - forgotten - store.db.one("SELECT count(*) FROM ratings WHERE stage = 1")
+        again = merge(store)
+    assert again.new == lost > 0, "a rating that is gone comes back from its part"
+    assert again.forgotten == forgotten
 
 
 def test_parts_are_merged_while_others_are_missing(settings):
