@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,11 @@ from rulesel.pipeline.watch import Watcher
 from rulesel.receipt import as_json, features_of, pool_of, read_receipt, row_ids, source_of, store_path
 from rulesel.records import Float32, Float64, Int64
 from rulesel.selection import Pool
-from rulesel.store import CorpusRecord, Store
+from rulesel.store import CorpusRecord, Rows, Store
 
 SWAPS = 5
+WORDS = ("ttr", "mtld")
+"""Measures that need no vectors."""
 SOURCES = 10
 """Sources shown, the most frequent of the pool."""
 
@@ -34,7 +36,7 @@ class Chosen:
 
     Attributes:
         selection: its id.
-        rows: positions among the corpus's rows, best first.
+        rows: positions among the rows compared, best first.
         receipt: how it was made.
     """
 
@@ -44,20 +46,37 @@ class Chosen:
 
 
 @dataclass(frozen=True, slots=True)
+class _Compared:
+    """The rows that two selections were made from: of one corpus in its order, or of two, each example once.
+
+    Attributes:
+        corpora: the corpus of A, and that of B if it is another.
+        corpus: int64 (N,), which of them each row is of.
+        rows: the rows.
+    """
+
+    corpora: tuple[CorpusRecord, ...]
+    corpus: Int64
+    rows: Rows
+
+
+@dataclass(frozen=True, slots=True)
 class _Pool:
-    """What is known of every row of the corpus, in its own order."""
+    """What is known of every row compared, in the same order."""
 
     offered: Pool
     contents: Int64
     vectors: Float32
     scores: Float64
     sources: tuple[str, list[str]] | None
+    partly: bool
+    """Two corpora, one of which has no vectors: sets with such rows are not measured by vectors."""
 
 
 def compare(
     store: Store, a: str, b: str, *, source: str | None = None, watcher: Watcher | None = None
 ) -> dict[str, Any]:
-    """How two selections of one corpus differ.
+    """How two selections differ. Those of two corpora are matched by content: the same example is the same row.
 
     Args:
         store: open for writing: an embedding is computed where there is none.
@@ -71,11 +90,13 @@ def compare(
         by set) and `sources` (shares by set), `measures` (diversity and coverage by set), `spread` (of random).
 
     Raises:
-        UsageError: the store does not know them, or they are of different corpora.
+        UsageError: the store does not know them.
     """
     watcher = watcher or Watcher()
-    corpus, one, other = _both(store, a, b)
-    pool = _pool(store, corpus, one, other, source, watcher)
+    compared, one, other = _both(store, a, b)
+    if len(compared.corpora) > 1:
+        watcher.say("The selections are of two corpora: rows are matched by content.")
+    pool = _pool(store, compared, one, other, source, watcher)
     sets = {"A": [one.rows], "B": [other.rows]} | baselines(pool.offered, len(one.rows))
     yardstick = Yardstick(pool.vectors)
     numbers = {
@@ -93,8 +114,8 @@ def compare(
                 "jaccard": len(shared) / union if union else 1.0,
             },
             "swaps": {
-                "only_A": _swaps(store, corpus, pool, one.rows, shared),
-                "only_B": _swaps(store, corpus, pool, other.rows, shared),
+                "only_A": _swaps(store, compared, pool, one.rows, shared),
+                "only_B": _swaps(store, compared, pool, other.rows, shared),
             },
             "shifts": _shifts(pool, sets),
             "sources": _shares(pool, sets),
@@ -128,26 +149,62 @@ def _file(name: str) -> Path | None:
     return (beside if beside.is_file() else path) if path.is_file() else None
 
 
-def _both(store: Store, a: str, b: str) -> tuple[CorpusRecord, Chosen, Chosen]:
-    corpora, found = [], []
+def _both(store: Store, a: str, b: str) -> tuple[_Compared, Chosen, Chosen]:
+    numbers, picked, selections = [], [], []
     for name in (a, b):
         path = _file(name)
         selection = store.selections.find(name if path is None else str(read_receipt(path)["selection"]["id"]))
-        corpus, rows = store.selections.rows(selection)
-        corpora.append(corpus)
-        place = np.searchsorted(store.corpora.rows(corpus).row, rows)
-        found.append(Chosen(selection, place, store.selections.receipt(selection)))
-    if corpora[0] != corpora[1]:
-        raise UsageError("The two selections are of different corpora and have no row in common.")
-    return store.corpora.get(corpora[0]), found[0], found[1]
+        number, rows = store.selections.rows(selection)
+        numbers.append(number)
+        picked.append(rows)
+        selections.append(selection)
+    compared = _compared(store, *numbers)
+    places = []
+    for number, rows in zip(numbers, picked, strict=True):
+        every = store.corpora.rows(number)
+        at = np.searchsorted(every.row, rows)
+        places.append(_places(compared.rows, every.content[at], _counted(every.content[at])))
+    one, other = (
+        Chosen(selection, place, store.selections.receipt(selection))
+        for selection, place in zip(selections, places, strict=True)
+    )
+    return compared, one, other
 
 
-def _pool(
-    store: Store, corpus: CorpusRecord, one: Chosen, other: Chosen, source: str | None, watcher: Watcher
-) -> _Pool:
-    rows = store.corpora.rows(corpus.corpus)
+def _compared(store: Store, a: int, b: int) -> _Compared:
+    """Every row of the corpus of A, and those of the corpus of B whose examples it lacks."""
+    first = store.corpora.rows(a)
+    if a == b:
+        return _Compared((store.corpora.get(a),), np.zeros(len(first), dtype=np.int64), first)
+    second = store.corpora.rows(b)
+    new = _places(first, second.content, second.occurrence) < 0
+    rows = Rows(*(np.concatenate([getattr(first, f.name), getattr(second, f.name)[new]]) for f in fields(Rows)))
+    corpus = np.repeat(np.arange(2), [len(first), int(new.sum())])
+    return _Compared((store.corpora.get(a), store.corpora.get(b)), corpus, rows)
+
+
+def _counted(contents: Int64) -> Int64:
+    """How many times each content came before: of records with the same text it does not matter which was picked."""
+    seen: Counter[int] = Counter()
+    counts = []
+    for content in contents.tolist():
+        counts.append(seen[content])
+        seen[content] += 1
+    return np.array(counts, dtype=np.int64)
+
+
+def _places(rows: Rows, contents: Int64, occurrences: npt.NDArray[np.integer[Any]]) -> Int64:
+    """Where examples stand among rows; -1 for those that are not there."""
+    place = {key: at for at, key in enumerate(zip(rows.content.tolist(), rows.occurrence.tolist(), strict=True))}
+    wanted = zip(contents.tolist(), occurrences.tolist(), strict=True)
+    return np.fromiter((place.get(key, -1) for key in wanted), dtype=np.int64, count=len(contents))
+
+
+def _pool(store: Store, compared: _Compared, one: Chosen, other: Chosen, source: str | None, watcher: Watcher) -> _Pool:
+    rows = compared.rows
     features = [features_of(chosen.receipt).get("embeddings") for chosen in (one, other)]
-    embedding = next(filter(None, features), None) or embedding_of(store, SelectConfig(k=1), corpus, watcher)
+    embedding = next(filter(None, features), None)
+    embedding = embedding or embedding_of(store, SelectConfig(k=1), compared.corpora[0], watcher)
     scores = np.full(len(rows), np.nan)
     column = one.receipt["config"]["select"]["quality"]
     if column in store.columns.names():
@@ -158,13 +215,19 @@ def _pool(
     lengths = store.corpora.lengths(rows.content)
     offered = Pool(n=len(rows), ids=row_ids(rows), columns={"length": lengths.astype(np.float64)}, given=left_out)
     vectors = store.features.read(embedding, rows.content)
-    return _Pool(offered, rows.content, vectors, scores, _sources(store, corpus, rows.row, source))
+    partly = len(compared.corpora) > 1 and bool(np.isnan(vectors).any())
+    if partly:
+        watcher.say("The vectors are of one of the corpora: sets with rows of the other are not measured by vectors.")
+    return _Pool(offered, rows.content, vectors, scores, _sources(store, compared, source), partly)
 
 
 def _measured(store: Store, yardstick: Yardstick, pool: _Pool, rows: Int64) -> Measured:
     texts = store.corpora.texts(pool.contents[rows])
     responses = [texts[content][1] for content in pool.contents[rows].tolist()]
-    return yardstick.measure(rows, responses)
+    found = yardstick.measure(rows, responses)
+    if pool.partly and np.isnan(pool.vectors[rows]).any():
+        return Measured({name: v if name in WORDS else np.nan for name, v in found.values.items()}, found.spread)
+    return found
 
 
 def _named(chosen: Chosen) -> dict[str, Any]:
@@ -172,14 +235,14 @@ def _named(chosen: Chosen) -> dict[str, Any]:
     return {"id": chosen.selection, "n": len(chosen.rows), "method": method["name"], "parameters": method}
 
 
-def _swaps(store: Store, corpus: CorpusRecord, pool: _Pool, rows: Int64, shared: Int64) -> list[dict[str, Any]]:
+def _swaps(store: Store, compared: _Compared, pool: _Pool, rows: Int64, shared: Int64) -> list[dict[str, Any]]:
     """The best rows of a set that are not shared."""
     ranks = np.flatnonzero(~np.isin(rows, shared))[:SWAPS]
     texts = store.corpora.texts(pool.contents[rows[ranks]])
-    numbers = store.corpora.rows(corpus.corpus).row[rows[ranks]]
-    ids = store.corpora.ids(corpus.corpus, numbers)
     told = []
-    for rank, row, number, identity in zip(ranks.tolist(), rows[ranks].tolist(), numbers.tolist(), ids, strict=True):
+    for rank, row in zip(ranks.tolist(), rows[ranks].tolist(), strict=True):
+        number, corpus = int(compared.rows.row[row]), compared.corpora[compared.corpus[row]]
+        (identity,) = store.corpora.ids(corpus.corpus, np.array([number]))
         prompt, response = texts[int(pool.contents[row])]
         told.append(
             {
@@ -214,12 +277,15 @@ def _mean(values: npt.NDArray[np.float64]) -> float:
     return float(values.mean()) if len(values) else float("nan")
 
 
-def _sources(store: Store, corpus: CorpusRecord, rows: Int64, source: str | None) -> tuple[str, list[str]] | None:
+def _sources(store: Store, compared: _Compared, source: str | None) -> tuple[str, list[str]] | None:
     """The field that says where examples come from, and each row's value."""
-    records = store.corpora.records(corpus.corpus, rows)
     for field in SOURCE_FIELDS if source is None else (source,):
+        values: list[str | None] = []
         try:
-            values = field_values(records, source_of(corpus).format, corpus.header, field)
+            for number, corpus in enumerate(compared.corpora):
+                rows = compared.rows.row[compared.corpus == number]
+                records = store.corpora.records(corpus.corpus, rows)
+                values += field_values(records, source_of(corpus).format, corpus.header, field)
         except CorpusError:
             if source is not None:
                 raise

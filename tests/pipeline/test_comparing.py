@@ -64,6 +64,35 @@ def test_a_selection_is_itself(selections, tmp_path):
             compare(store, identity, identity, source="mood")
 
 
+@pytest.mark.slow
+def test_selections_of_two_corpora_are_matched_by_content(selections, run_config, corpus, tmp_path):
+    lines = corpus.read_text().splitlines()
+    other = tmp_path / "other.jsonl"
+    moved = [json.dumps(json.loads(line) | {"seen": True}) for line in reversed(lines[100:])]
+    fresh = {"instruction": "New", "input": "", "output": "one two " * 200, "source": "s9"}
+    other.write_text("\n".join([json.dumps(fresh), json.dumps(fresh), *moved]) + "\n")
+    values = run_config(corpus={"path": str(other)}).model_dump(exclude={"select", "out", "as_"})
+    score(check(ScoreConfig, values))
+    out = tmp_path / "b.jsonl"
+    pick = {"select": {"method": "longest", "k": 40}, "store": str(tmp_path / "store.duckdb"), "duplicates": "keep-all"}
+    select(check(PickConfig, pick | {"out": str(out)}))
+    with Store(tmp_path / "store.duckdb") as store:
+        found = compare(store, str(selections["longest"]), str(out))
+        turned = compare(store, str(out), str(selections["longest"]))
+    texts = [
+        [json.loads(line)["instruction"] for line in (tmp_path / name).read_text().splitlines()]
+        for name in ("longest.jsonl", "b.jsonl")
+    ]
+    both = len(set(texts[0]) & set(texts[1]))
+    assert found["overlap"]["both"] == turned["overlap"]["both"] == both > 10
+    assert found["overlap"]["only_B"] == 40 - both
+    assert [one["row"] for one in found["swaps"]["only_B"]][:2] == [0, 1]
+    assert found["swaps"]["only_B"][0]["response"] == fresh["output"]
+    assert found["sources"]["shares"]["B"]["s9"] == pytest.approx(2 / 40)
+    assert found["sources"]["shares"]["A"]["s9"] == 0
+    assert found["shifts"]["B"]["mean_length"] > found["shifts"]["A"]["mean_length"] > 0
+
+
 def test_the_store_is_found_by_the_receipt(selections, tmp_path):
     assert store_of(str(selections["top_k"]), "b2-0") == tmp_path / "store.duckdb"
     assert store_of("b2-0", str(tmp_path / "top_k.jsonl")) == tmp_path / "store.duckdb"
