@@ -51,7 +51,10 @@ def grade(
     done = len(contents) - len(missing)
     graded = store.columns.read_identity(judge.column, identity, np.setdiff1d(contents, missing))
     failed = int(np.isnan(graded).sum())
-    before = {Status.ok: len(graded) - failed, Status.parse: failed}
+    apart = (
+        min(failed, store.columns.failures(judge.column, identity).get(Status.not_applicable.name, 0)) if failed else 0
+    )
+    before = {Status.ok: len(graded) - failed, Status.parse: failed - apart, Status.not_applicable: apart}
     tally = Tally(max_failed, f"rubric {judge.column}", before, len(missing))
     whole = isinstance(judge, Pairwise)
 

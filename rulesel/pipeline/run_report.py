@@ -98,7 +98,8 @@ def report(receipt: dict[str, Any], store: Store, *, flaws: Mapping[int, str | N
 def _of_the_rules(store: Store, run: str, chosen: Derived, found: Scored) -> dict[str, Any]:
     """What only a run with rules has."""
     kinds, counts = np.unique(found.status, return_counts=True)
-    told = [(kind, n) for kind, n in zip(kinds.tolist(), counts.tolist(), strict=True) if kind not in (0, UNRATED)]
+    none = (Status.ok, Status.not_applicable, UNRATED)
+    told = [(kind, n) for kind, n in zip(kinds.tolist(), counts.tolist(), strict=True) if kind not in none]
     return {
         "domain": chosen.config.domain or chosen.rule_set.domain,
         "judge": chosen.config.judge,

@@ -37,10 +37,14 @@ class RatedSample:
 
     @property
     def last_line(self) -> str:
-        """How many ratings there are, and how many failed."""
-        failed = int(np.isnan(self.sample.values).sum())
-        n = len(self.sample.contents)
-        return f"{n:,} examples rated on {len(self.rule_set)} rules: {n * len(self.rule_set) - failed:,} ratings, {failed:,} failed"
+        """How many ratings there are, how many failed, and where a rule does not apply."""
+        rated = int((~np.isnan(self.sample.values)).sum())
+        apart = int((self.sample.status == Status.not_applicable).sum())
+        failed = self.sample.values.size - rated - apart
+        return (
+            f"{len(self.sample.contents):,} examples rated on {len(self.rule_set)} rules: {rated:,} ratings, {failed:,} failed"
+            + (f", {apart:,} not applicable" if apart else "")
+        )
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def quoted(text: str) -> Markup:
 
 def failed(card: RuleFigures) -> str:
     """Share of a rule's ratings that failed."""
-    lost = sum(card.failures.values())
+    lost = sum(count for kind, count in card.failures.items() if kind != Status.not_applicable.name)
     return percent(lost / (lost + card.rated)) if lost else "0"
 
 

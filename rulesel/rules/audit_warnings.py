@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from rulesel.records import Status
 from rulesel.rules.audit_figures import Arm, Bootstrap, RuleFigures, Spectrum, Warned
 from rulesel.rules.choice import RuleChoice
 from rulesel.rules.how_many import MIN_RESIDUAL
@@ -78,9 +79,10 @@ def _of_the_chosen(choice: RuleChoice, cards: Sequence[RuleFigures], lost: Float
         if card.bootstrap is not None and card.bootstrap < FEW_RESAMPLES:
             text = f"{name} was chosen, but in {card.bootstrap:.0%} of the resamples only."
             yield Warned(kind="unstable", grave=False, rules=[rule], text=text)
-        failed = sum(card.failures.values())
+        failures = {kind: count for kind, count in card.failures.items() if kind != Status.not_applicable.name}
+        failed = sum(failures.values())
         if failed > MANY_FAILURES * (failed + card.rated):
-            kinds = ", ".join(f"{kind} {count}" for kind, count in card.failures.items())
+            kinds = ", ".join(f"{kind} {count}" for kind, count in failures.items())
             text = f"{failed / (failed + card.rated):.0%} of the ratings of {name} failed ({kinds})."
             yield Warned(kind="failures", grave=False, rules=[rule], text=text)
         if abs(lost[rule]) > 0.5:

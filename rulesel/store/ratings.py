@@ -180,9 +180,11 @@ class RatingTable:
     def failures(self, rater: int, rules: Sequence[int]) -> dict[str, int]:
         """How many cells failed, by kind; not_applicable is no failure."""
         rows = self._db.rows(
-            f"SELECT status, count(*) FROM ratings WHERE rater = ? AND rule IN ({_numbers(rules)}) AND status <> 0 "
+            f"SELECT status, count(*) FROM ratings WHERE rater = ? AND rule IN ({_numbers(rules)}) AND status NOT IN (?, ?) "
             "GROUP BY status ORDER BY status",
             rater,
+            int(Status.ok),
+            int(Status.not_applicable),
         )
         return {Status(status).name: int(n) for status, n in rows}
 

@@ -10,7 +10,7 @@ from rulesel.pipeline import Watcher, rate_sample, run
 from rulesel.pipeline.auditing import audit_store
 from rulesel.pipeline.choosing import choose, rated_sample
 from rulesel.pipeline.explaining import explain
-from rulesel.records import Ratings, Rule, RuleSet
+from rulesel.records import Ratings, Rule, RuleSet, Status
 from rulesel.store import Store
 
 pytestmark = pytest.mark.slow
@@ -21,7 +21,7 @@ def read_texts(store, texts):
     incoming = store.corpora.begin(path="c.jsonl", **fields)
     rows = np.arange(len(texts))
     hashes = [digest({"text": text}) for text in texts]
-    incoming.add(rows, hashes, [None] * len(texts), texts, [f"{{{row}}}".encode() for row in rows])
+    incoming.add(rows, hashes, [None] * len(texts), texts, [f'{{"row": {row}}}'.encode() for row in rows])
     return incoming.finish(sha256=digest(texts), n_records=len(texts), skipped={})
 
 
@@ -42,6 +42,24 @@ def test_computed_ratings_are_chosen_from_as_in_a_run(run_config, tmp_path):
     outcome = run(config)
     assert [outcome.rule_set.rules[j].name for j in outcome.choice.indices] == names
     assert [audit.rules[j].name for j in audit.chosen] == names
+
+
+def test_what_does_not_apply_is_no_failure(run_config, rules, tmp_path):
+    rules.write_text(
+        rules.read_text()
+        + """  - name: opens well
+    text: The response opens with a small number.
+    sql: "case when starts_with(response, 'two') or starts_with(response, 'one') then n_words / 100.0 end"
+"""
+    )
+    found = rate_sample(run_config())
+    apart = int((found.sample.status == Status.not_applicable).sum())
+    assert 0 < apart < 200
+    assert found.last_line.endswith(f"on 6 rules: {1200 - apart:,} ratings, 0 failed, {apart} not applicable")
+    with Store(tmp_path / "store.duckdb", read_only=True) as store:
+        assert store.ratings.failures(0, found.sample.numbers) == {}
+        warned = audit_store(store, keep=3).figures.warnings
+    assert not any("of the ratings of “opens well” failed" in one.text for one in warned)
 
 
 def test_a_judge_s_own_grades_anchor_the_choice_and_the_run_asks_for_the_corpus_only(serve, model_config, tmp_path):
