@@ -6,10 +6,11 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import orjson
 
+from rulesel.corpus.cells import rows_of
 from rulesel.corpus.raw import UNREADABLE, Damaged, Format, Raw, RecordReader
 from rulesel.corpus.source import Source
 from rulesel.corpus.stream import sha256_of
@@ -51,7 +52,7 @@ class Columnar(RecordReader):
         """See `RecordReader`."""
         row = 0
         for batch in (batch for _, read in self.spans() for batch in read()):
-            for fields in _rows(batch):
+            for fields in rows_of(batch):
                 row += 1
                 record = b"" if fields is None else orjson.dumps(fields, default=_plain)
                 yield Raw(row, record, fields, UNREADABLE if fields is None else "")
@@ -131,42 +132,6 @@ def check_names(schema: pa.Schema, name: str) -> None:
     twice = sorted({field for field in schema.names if schema.names.count(field) > 1})
     if twice:
         raise CorpusError(f"{name} has more than one column named {twice[0]!r}. Rename one.")
-
-
-def _shown(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The columns of a record: no vectors, no binary; dates as text."""
-    import pyarrow as pa
-
-    kept = [i for i, field in enumerate(batch.schema) if not _bulky(field.type)]
-    batch = batch.select(kept)
-    for i, field in enumerate(batch.schema):
-        if pa.types.is_temporal(field.type):  # pandas would be needed for some of them as Python objects
-            batch = batch.set_column(i, field.name, batch.column(i).cast(pa.string()))
-    return batch
-
-
-def _bulky(kind: pa.DataType) -> bool:
-    import pyarrow as pa
-
-    t = pa.types
-    if isinstance(kind, pa.BaseExtensionType):
-        return _bulky(kind.storage_type)
-    if t.is_list(kind) or t.is_large_list(kind) or t.is_fixed_size_list(kind):
-        inner = kind.value_type
-        return t.is_integer(inner) or t.is_floating(inner) or _bulky(inner)
-    return bool(t.is_binary(kind) or t.is_large_binary(kind) or t.is_fixed_size_binary(kind) or t.is_binary_view(kind))
-
-
-def _rows(batch: pa.RecordBatch) -> list[dict[str, Any] | None]:
-    """Rows as Python values; None for one that does not decode (text that is not UTF-8)."""
-    import pyarrow as pa
-
-    try:
-        return list(_shown(batch).to_pylist())
-    except (ValueError, pa.ArrowException):
-        if batch.num_rows == 1:
-            return [None]
-        return [row for i in range(batch.num_rows) for row in _rows(batch.slice(i, 1))]
 
 
 def _plain(value: object) -> str:

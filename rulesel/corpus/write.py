@@ -46,6 +46,7 @@ def check_output(
     *,
     shape: str | None = None,
     corpus: Path | None = None,
+    header: bytes | None = None,
 ) -> None:
     """Refuse an output that cannot be written, before any work is done.
 
@@ -59,6 +60,7 @@ def check_output(
         as_: messages, alpaca or sharegpt.
         shape: the corpus's shape.
         corpus: the corpus itself, which is never overwritten.
+        header: the corpus's header; of a dataset directory, its columns have to fit into Parquet.
 
     Raises:
         UsageError: says what to change.
@@ -68,6 +70,8 @@ def check_output(
     if as_ is not None and shape == "text":
         raise UsageError(f"--as {as_} needs prompts and responses, and the corpus is plain text. Leave --as out.")
     _check_place(out, corpus)
+    if format == "dataset" and as_ is None and header is not None:
+        _check_columns(out, header)
     kind = "JSON Lines" if as_ else _KIND_OF_FORMAT[format]
     bare, packed = _unpacked_name(out)
     named = _KINDS.get(bare.suffix.lower())
@@ -91,6 +95,20 @@ def _check_place(out: Path, corpus: Path | None) -> None:
         raise UsageError(f"-o {out}: the directory {out.parent} may not be written to.")
     if corpus is not None and out.exists() and corpus.exists() and out.samefile(corpus):
         raise UsageError(f"-o {out} is the corpus itself. Give another name.")
+
+
+def _check_columns(out: Path, header: bytes) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    for field in pa.ipc.read_schema(pa.py_buffer(header)):
+        try:
+            pq.ParquetWriter(pa.BufferOutputStream(), pa.schema([field])).close()
+        except pa.ArrowNotImplementedError as error:
+            raise UsageError(
+                f"-o {out}: Parquet cannot hold the column {field.name!r} ({field.type}). Remove it from the dataset, or "
+                f"write the texts alone: --as {'|'.join(SHAPES)}."
+            ) from error
 
 
 def _unpacked_name(out: Path) -> tuple[Path, str]:

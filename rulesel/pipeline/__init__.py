@@ -98,7 +98,7 @@ def run(config: RunConfig, watcher: Watcher | None = None, *, again: Collection[
     watcher = watcher or Watcher()
     source = open_source(config.corpus)
     path = None if config.corpus.path == "-" else Path(config.corpus.path)
-    check_output(Path(config.out), source.format, config.as_, shape=source.shape, corpus=path)
+    check_output(Path(config.out), source.format, config.as_, shape=source.shape, corpus=path, header=source.header)
     check_beside(Path(config.out))
     with _scores(config, source, watcher, again, config.select) as (store, chain, scores):
         selection = picked(store, config.select, config.seed, scores.corpus, scores.scored, watcher)

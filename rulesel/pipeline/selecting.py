@@ -44,7 +44,8 @@ def select(config: PickConfig, watcher: Watcher | None = None, *, against: Seque
         if corpus is None:
             raise UsageError(f"{config.store} holds no corpus: `rulesel run` or `rulesel score` reads one.")
         source = receipts.source_of(corpus)
-        check_output(out, source.format, config.as_, shape=corpus.shape, corpus=Path(corpus.path))
+        path = Path(corpus.path)
+        check_output(out, source.format, config.as_, shape=corpus.shape, corpus=path, header=corpus.header)
         check_beside(out)
         names = store.columns.names()
         if config.select.quality not in (*names, SelectConfig.model_fields["quality"].default):
