@@ -153,6 +153,12 @@ def excerpt(text: str, width: int = 72) -> str:
     return line if len(line) <= width else line[: width - 1] + "…"
 
 
+def shortened(cell: Any, most: int = 2000) -> Any:  # noqa: ANN401 - any value of a query
+    """A value that a table can show: a text longer than `most` characters loses its end."""
+    text = str(cell)
+    return cell if len(text) <= most else f"{text[:most]}… ({len(text):,} characters)"
+
+
 def _plain(text: str, style: str = "") -> Text:
     return Text(visible(text), style)
 

@@ -125,24 +125,27 @@ def explain(
 
 
 def sql(
-    query: Annotated[str, typer.Argument(help="Any query; the store is read-only.")],
+    query: Annotated[str, typer.Argument(help="One SELECT; the store is read-only.")],
     store: StoreFile,
     json: AsJson = False,
-    limit: Annotated[int, Opt(help="Rows shown at most; 0 for all.")] = 100,
+    limit: Annotated[int, Opt(help="Rows shown at most; 0 for all. --json gives all.", min=0)] = 100,
 ) -> None:
     """Ask the store in SQL. Views: ratings_long, ratings_wide, selection_view, column_view, current_examples."""
-    from rulesel.cli._terminal import table
-    from rulesel.pipeline.explaining import query as ask
+    from rulesel.cli._terminal import shortened, table
+    from rulesel.errors import UsageError
+    from rulesel.pipeline.asking import query as ask
     from rulesel.store import Store
 
     with Store(store, read_only=True) as opened:
-        names, rows = ask(opened, query)
+        found = ask(opened, query, 0 if json else limit)
     if json:
-        as_json([dict(zip(names, row, strict=True)) for row in rows])
+        if len(set(found.names)) < len(found.names):
+            raise UsageError("SQL: two columns have the same name, and JSON holds one of each: name them with AS.")
+        as_json([dict(zip(found.names, row, strict=True)) for row in found.rows])
         return
-    table("", names, rows[:limit] if limit else rows)
-    if limit and len(rows) > limit:
-        echo(f"({len(rows) - limit:,} more rows; --limit 0 shows all)")
+    table("", found.names, [[shortened(cell) for cell in row] for row in found.rows])
+    if found.more:
+        echo(f"(more rows than {limit:,}; --limit 0 shows all)")
 
 
 def export(

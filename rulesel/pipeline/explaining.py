@@ -1,4 +1,4 @@
-"""Answers from a store that is only read: one example, a query, a file, a receipt checked."""
+"""Answers from a store that is only read: one example, a file, a receipt checked."""
 
 from __future__ import annotations
 
@@ -68,22 +68,6 @@ def explain(store: Store, example: str, *, by: By | None = None, id_field: str =
         }
     )
     return result
-
-
-def query(store: Store, text: str) -> tuple[list[str], list[tuple[Any, ...]]]:
-    """Names and rows of a query's result.
-
-    Raises:
-        UsageError: DuckDB refuses it; the message is DuckDB's.
-    """
-    import duckdb
-
-    store.db.con.execute("SET enable_external_access = false")
-    try:
-        result = store.db.con.execute(text)
-        return [column[0] for column in result.description or []], list(result.fetchall())
-    except duckdb.Error as error:
-        raise UsageError(f"SQL: {error}") from error
 
 
 def export(store: Store, view: str, out: Path) -> int:

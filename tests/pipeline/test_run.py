@@ -10,7 +10,8 @@ import pytest
 from rulesel.config import RunConfig, check, load, merged
 from rulesel.errors import CorpusError, Interrupted, StoreError, TooManyFailures, UsageError
 from rulesel.pipeline import Watcher, run
-from rulesel.pipeline.explaining import explain, export, query, verify_file
+from rulesel.pipeline.asking import query
+from rulesel.pipeline.explaining import explain, export, verify_file
 from rulesel.pipeline.rating import ALARM_ROWS, Tally, wilson_lower
 from rulesel.pipeline.selecting import select
 from rulesel.records import Status
@@ -180,7 +181,7 @@ def test_explain_names_every_rating_and_place(run_config, tmp_path):
 def test_sql_cannot_write_or_read_files(run_config, tmp_path):
     run(run_config())
     with Store(tmp_path / "store.duckdb", read_only=True) as store:
-        names, rows = query(store, "SELECT count(*) AS n FROM selection_view")
+        names, rows, _ = query(store, "SELECT count(*) AS n FROM selection_view")
         assert (names, rows) == (["n"], [(40,)])
         for hostile in (
             "DELETE FROM ratings",
