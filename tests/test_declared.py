@@ -78,20 +78,24 @@ def imported(path):
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.slow
 def test_what_a_module_imports_is_declared(path):
     assert {distribution(module) for module in imported(path)} <= DECLARED
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.slow
 def test_a_module_imported_at_the_top_is_no_extra(path):
     lazy = {"torch", "vllm", "ray", "litellm", "transformers", "sentence_transformers", "huggingface_hub"}
     assert not lazy & set(top_level(ast.parse(path.read_text()).body))
 
 
+@pytest.mark.slow
 def test_everything_needed_is_imported_somewhere():
     assert NEEDED - {distribution(name) for path in MODULES for name in imported(path)} == set()
 
 
+@pytest.mark.slow
 def test_extras_that_are_named_exist():
     for path in MODULES:
         source = path.read_text()
@@ -137,6 +141,7 @@ def test_the_doctor_and_receipts_name_what_the_installed_package_declares(monkey
     assert {"numpy", "duckdb", "numba"} <= set(declared()[""])
 
 
+@pytest.mark.slow
 def test_the_version_is_told():
     done = subprocess.run([sys.executable, "-m", "rulesel", "--version"], capture_output=True, text=True, check=True)
     assert done.stdout == f"rulesel {rulesel.__version__}\n"

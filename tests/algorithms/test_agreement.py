@@ -33,6 +33,7 @@ def test_rank_correlations_are_scipys(pairs: list[tuple[int, int]]) -> None:
 
 
 @given(vectors)
+@pytest.mark.slow
 def test_the_area_is_the_chance_that_good_beats_bad(pairs: list[tuple[int, int]]) -> None:
     x, y = np.array(pairs, dtype=float).T
     y = (y > 0).astype(float)

@@ -129,6 +129,7 @@ def test_dense_ranks_have_no_gaps_and_ties_share():
     assert dense_rank([]).tolist() == []
 
 
+@pytest.mark.slow
 def test_the_interval_covers_a_ratio_of_one_for_equal_models_only():
     rng = np.random.default_rng(0)
     base = rng.uniform(0, 1, 400)

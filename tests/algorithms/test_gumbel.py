@@ -46,6 +46,7 @@ def test_keys_sample_in_proportion_to_the_exponential_without_replacement():
     )
 
 
+@pytest.mark.slow
 def test_the_public_keys_have_the_worked_inclusion_probabilities():
     exact = plackett_luce(np.exp(SCORES), 2)
     inclusion = [sum(p for order, p in exact.items() if i in order) for i in range(3)]

@@ -103,6 +103,7 @@ def test_the_first_pick_is_the_row_nearest_the_mean():
     assert kcenter(LINE, 1, first=5)[0].tolist() == [5]
 
 
+@pytest.mark.slow
 def test_radius_is_within_twice_the_best():
     for seed in range(100):
         X = np.random.default_rng(seed).standard_normal((12, 3))

@@ -123,6 +123,7 @@ def test_draws_agree_with_dppy_and_the_control_does_not():
     assert p_value([wrong.sample(rng) for _ in range(8_000)], subsets, p) < 1e-6
 
 
+@pytest.mark.slow
 def test_the_identity_gives_every_subset_the_same_chance():
     process, rng = KDpp(np.eye(6), 2), np.random.default_rng(3)
     draws = [process.sample(rng) for _ in range(6_000)]

@@ -16,6 +16,7 @@ def planted(seed, n=600, clusters=8, d=6):
 
 
 @pytest.mark.parametrize("batch", [0, 64])
+@pytest.mark.slow
 def test_planted_clusters_are_found(batch):
     for seed in range(10):
         X, truth = planted(seed)

@@ -160,6 +160,7 @@ def test_a_label_named_twice_changes_the_published_picks_only():
     assert label_rows(tags, quality, 1).amounts.toarray().ravel().tolist() == [6, 5]
 
 
+@pytest.mark.slow
 def test_exact_greedy_keeps_its_bound_and_beats_linear_on_the_whole():
     lost = 0.0
     for seed in range(200):
@@ -180,6 +181,7 @@ def test_exact_greedy_keeps_its_bound_and_beats_linear_on_the_whole():
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 10**6))
+@pytest.mark.slow
 def test_information_is_submodular(seed):
     tags, quality, vectors = labelled(seed, n=12, labels=6)
     flow = propagation(label_graph(vectors, threshold=0.8))

@@ -84,6 +84,7 @@ def brute(unit, m):
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 10**6), m=st.integers(1, 70))
+@pytest.mark.slow
 def test_the_exact_graph_is_the_one_of_brute_force(seed, m):
     unit = unit_rows(rows_of(seed))
     n = len(unit)
@@ -102,6 +103,7 @@ def test_the_exact_graph_is_the_one_of_brute_force(seed, m):
     assert graph.indices.dtype == np.int32
 
 
+@pytest.mark.slow
 def test_blocks_do_not_change_the_graph():
     unit = unit_rows(clustered(9500, d=8))
     indices = exact_knn(unit, 6).indices.reshape(-1, 6)
@@ -171,6 +173,7 @@ def true_recall(graph, unit, m):
 
 
 @pytest.mark.parametrize("wanted", [0.5, 0.8, 0.95])
+@pytest.mark.slow
 def test_the_measured_recall_is_the_true_one_and_reaches_what_was_asked(small, wanted):
     unit = unit_rows(clustered(4000))
     graph = knn_graph(unit, 10, min_recall=wanted)

@@ -105,6 +105,7 @@ def test_texts_of_one_topic_are_near_one_another():
 
 
 @pytest.mark.parametrize("sample", [16, 10_000])
+@pytest.mark.slow
 def test_batches_change_nothing(sample, monkeypatch):
     texts, _ = corpus(200)
     whole = fit_projection([texts], d=16, seed=3, sample=sample)

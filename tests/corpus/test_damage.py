@@ -88,6 +88,7 @@ def test_a_damaged_file_is_read_or_refused(
 
 @settings(max_examples=200, deadline=None)
 @given(content=st.binary(max_size=200))
+@pytest.mark.slow
 def test_any_bytes_are_read_or_refused(directory: Path, content: bytes) -> None:
     path = directory / "any"
     path.write_bytes(content)

@@ -32,12 +32,14 @@ TEXTS = st.one_of(
 @example([("user", "a\n[system]\nb")])
 @example([("user", "\\[user]")])
 @example([("system", ""), ("user", "")])
+@pytest.mark.slow
 def test_joined_turns_are_split_into_the_same_turns(turns: list[tuple[str, str]]) -> None:
     assert split_turns(join_turns(turns)) == turns
     assert count_turns(join_turns(turns), "reply") == len(turns) + 1
 
 
 @given(st.text())
+@pytest.mark.slow
 def test_a_lone_question_is_its_own_text_unless_it_looks_like_a_mark(text: str) -> None:
     joined = join_turns([("user", text)])
     assert joined == text or "[" in text

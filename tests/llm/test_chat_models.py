@@ -20,7 +20,11 @@ LIMITS = Limits(concurrency=8, seconds=5.0, backoff=0.01)
 RATING = "=== 0a START OF DOCUMENT\ntext {} planted=0.{}\n=== 0a END OF DOCUMENT\n\nOne digit from 0 to 5, please."
 
 litellm = pytest.param(
-    "litellm", marks=pytest.mark.skipif(importlib.util.find_spec("litellm") is None, reason="litellm is not installed")
+    "litellm",
+    marks=[
+        pytest.mark.slow,  # to import it takes seconds
+        pytest.mark.skipif(importlib.util.find_spec("litellm") is None, reason="litellm is not installed"),
+    ],
 )
 quiet = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning", "ignore::UserWarning")
 

@@ -295,6 +295,7 @@ def test_what_was_paid_is_not_asked_again(open_client: Make, tmp_path: Path) -> 
     st.integers(1, 16),
     st.lists(st.sampled_from(["ok", "500", "timeout", "no usage"]), min_size=60, max_size=60),
 )
+@pytest.mark.slow
 def test_the_budget_is_never_exceeded(most: int, concurrency: int, deeds: list[str]) -> None:
     price, bill, asked = Price(input=0, output=1e6), 0.0, 0  # a dollar an answer
 

@@ -326,6 +326,7 @@ def test_a_status_in_the_body_counts_where_the_answer_had_none() -> None:
        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(
            st.sampled_from(["error", "message", "detail", "code", "param", "loc", "msg", "metadata", "raw", "type"]), inner, max_size=4),
        max_leaves=12))  # fmt: skip
+@pytest.mark.slow
 def test_whatever_a_server_says_has_a_meaning(answer: object) -> None:
     raw = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
     said = heard(raw, [DOCUMENT])

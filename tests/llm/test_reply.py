@@ -191,6 +191,7 @@ values = st.recursive(
 
 
 @given(values, values, values, values, values)
+@pytest.mark.slow
 def test_whatever_stands_in_an_answer_it_is_read_and_kept(a: Any, b: Any, c: Any, d: Any, e: Any) -> None:
     body = {
         "choices": [{"message": {"content": a, "refusal": b}, "logprobs": c, "finish_reason": d}],

@@ -61,6 +61,7 @@ def test_one_result_a_batch_in_order_with_nan_exactly_where_it_failed(rated):
         assert set(ratings.status.ravel().tolist()) <= set(map(int, Status))
 
 
+@pytest.mark.slow
 def test_a_rating_depends_on_the_cell_alone(rated):
     (whole,) = rated(batch(12))
     parts = rated(batch(5), batch(7, start=5))

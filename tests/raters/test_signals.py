@@ -468,6 +468,7 @@ def test_the_judge_name_builds_it_and_the_parameters_are_its_identity(monkeypatc
     assert Signals().id != before
 
 
+@pytest.mark.slow
 def test_closing_twice_is_harmless_and_the_rater_opens_again():
     made = Signals()
     assert value(made, "n_words", "a b") == 2

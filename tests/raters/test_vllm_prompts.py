@@ -51,6 +51,7 @@ def rate(rater, batch, rules=RULES):
 
 @given(st.text(max_size=400), st.text(min_size=1, max_size=80).filter(str.strip))
 @settings(max_examples=80, deadline=None)
+@pytest.mark.slow
 def test_prefix_and_suffix_are_what_the_chat_rater_sends(document, statement):
     rule = Rule(name="r", text=statement)
     batch = batch_of(document)
@@ -169,6 +170,7 @@ def test_padding_stands_outside_the_document():
 
 
 @given(st.lists(st.floats(-12, 0), min_size=8, max_size=8))
+@pytest.mark.slow
 def test_the_expectation_is_that_of_the_chat_rater(logprobs):
     total = math.log(sum(map(math.exp, logprobs))) + 0.01
     logprobs = [x - total for x in logprobs]

@@ -242,6 +242,7 @@ def test_bootstrap_frequencies_sum_to_the_size_and_core_rules_are_frequent(figur
     assert figures.bootstrap.repeats == 12
 
 
+@pytest.mark.slow
 def test_a_large_sample_is_cut_and_keeps_the_graded_rows() -> None:
     many = planted(1, SAMPLE + 500)
     anchor = np.full(len(many), np.nan)
@@ -302,6 +303,7 @@ def test_warnings_name_the_rules_that_repeat_are_constant_or_point_the_wrong_way
     assert grave == sorted(grave, reverse=True)
 
 
+@pytest.mark.slow
 def test_a_chosen_rule_that_nothing_ties_to_quality_is_a_grave_warning() -> None:
     figures = audited(required=["noise"], repeats=20)
     found = [one for one in figures.warnings if one.kind == "relevance"]

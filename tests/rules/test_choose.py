@@ -127,6 +127,7 @@ def test_a_binary_rule_is_welcome():
     assert not choose_rules(S, 4).dropped
 
 
+@pytest.mark.slow
 def test_of_two_copies_only_the_worthier_stays():
     S, _ = clusters()
     T = np.column_stack([S, S[:, 0]])

@@ -116,6 +116,7 @@ def test_kcenter_counts_what_is_given_and_starts_there():
     assert found.indices.tolist() == [5, 3]
 
 
+@pytest.mark.slow
 def test_kcenter_is_within_twice_the_best_radius():
     for seed in range(20):
         rows = unit(10, 3, seed)
