@@ -187,3 +187,16 @@ def quota(given: str | None) -> dict[str, int] | None:
     if not field or not n.isdigit():
         raise UsageError(f"--per takes FIELD=N, got {given!r}.")
     return {field: int(n)}
+
+
+def file_name(given: Any) -> Any:  # noqa: ANN401 - a text or a path, as typer read it
+    """Refuse "-" as the name of an output: what is printed for people goes to standard output.
+
+    Raises:
+        UsageError: it is that.
+    """
+    from rulesel.errors import UsageError
+
+    if str(given) == "-":
+        raise UsageError("-o -: an output needs a name; standard output is for messages. Give a file: -o NAME")
+    return given

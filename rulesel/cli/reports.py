@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from rulesel.cli import _options as o
 from rulesel.cli._output import echo, raw_json
 
 Opt = typer.Option
@@ -31,7 +32,9 @@ def audit(
     keep: Annotated[str | None, Opt("-r", "--keep", help="Rules to choose, or 'auto'.")] = None,
     judge: Annotated[str | None, Opt(help="With --store: whose ratings.")] = None,
     seed: Annotated[int, Opt(help="Names the resamples.")] = 0,
-    out: Annotated[Path | None, Opt("-o", "--out", help="Where the page goes; audit.html.")] = None,
+    out: Annotated[
+        Path | None, Opt("-o", "--out", callback=o.file_name, help="Where the page goes; audit.html.")
+    ] = None,
     json: Annotated[bool, Opt("--json", help="Print the figures as JSON; a page only with -o.")] = False,
 ) -> None:
     """What is to be known of a choice of rules, as one HTML page: correlations, worth, stability, warnings."""
@@ -71,7 +74,9 @@ def audit(
 def report(
     receipt: Annotated[Path, typer.Argument(help="The receipt of a run, or of a selection.")],
     store: Annotated[Path | None, Opt("--store", help="Its store, if it was moved.")] = None,
-    out: Annotated[Path | None, Opt("-o", "--out", help="Where the page goes; report.html.")] = None,
+    out: Annotated[
+        Path | None, Opt("-o", "--out", callback=o.file_name, help="Where the page goes; report.html.")
+    ] = None,
     json: Annotated[bool, Opt("--json", help="Print the figures as JSON; a page only with -o.")] = False,
 ) -> None:
     """A whole run as one HTML page: scores, baselines, drift, rows to read, agreement, cost, and the rules' audit."""

@@ -25,7 +25,9 @@ def register(app: typer.Typer) -> None:
 def generate(
     domain: Annotated[str, typer.Argument(help="What the examples are for: a sentence, or a file that holds it.")],
     writer: Annotated[str, Opt(help="The model that writes.")],
-    out: Annotated[Path, Opt("-o", "--out", help="Where the rules go, as YAML.")] = Path("rules.yaml"),
+    out: Annotated[Path, Opt("-o", "--out", callback=o.file_name, help="Where the rules go, as YAML.")] = Path(
+        "rules.yaml"
+    ),
     sample: Annotated[str | None, Opt(help="A corpus; the writer is shown a few of its examples.")] = None,
     count: Annotated[int, Opt(help="Rules wanted.")] = 50,
     seed: Annotated[int, Opt(help="Which examples are shown.")] = 0,
@@ -96,7 +98,9 @@ def choose(
     require: Annotated[list[str] | None, Opt(help="A rule that must be in; may be repeated.")] = None,
     forbid: Annotated[list[str] | None, Opt(help="A rule that must not.")] = None,
     seed: Annotated[int, Opt(help="Names the draw of a random method.")] = 0,
-    out: Annotated[Path | None, Opt("-o", "--out", help="Write the chosen rules as YAML.")] = None,
+    out: Annotated[
+        Path | None, Opt("-o", "--out", callback=o.file_name, help="Write the chosen rules as YAML.")
+    ] = None,
     json: Annotated[bool, Opt("--json", help="JSON for machines.")] = False,
 ) -> None:
     """Choose independent, relevant rules from the ratings a store holds."""

@@ -30,7 +30,7 @@ def run(
     per: Annotated[str | None, Opt(metavar="FIELD=N", help="At most N for each value of a field.")] = None,
     method: Annotated[str | None, Opt(help="Selection method; see `rulesel catalog`.")] = None,
     param: Annotated[list[str] | None, Opt(metavar="NAME=VALUE", help="Parameter of the method.")] = None,
-    out: Annotated[str | None, Opt("-o", "--out", help="Where the selected records go.")] = None,
+    out: Annotated[str | None, Opt("-o", "--out", callback=o.file_name, help="Where the selected records go.")] = None,
     as_: Annotated[
         str | None, Opt("--as", help="messages, alpaca or sharegpt instead of the records as they are.")
     ] = None,
@@ -150,7 +150,9 @@ def retry_failed(
 
 
 def demo(
-    folder: Annotated[Path, Opt("--out", "-o", help="Folder for the demo's files.")] = Path("rulesel-demo"),
+    folder: Annotated[Path, Opt("--out", "-o", callback=o.file_name, help="Folder for the demo's files.")] = Path(
+        "rulesel-demo"
+    ),
 ) -> None:
     """The whole chain on bundled examples: no key, no network."""
     from rulesel.cli._demo import run_demo

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from rulesel.cli import _options as o
 from rulesel.cli._output import as_json, echo
 
 Opt = typer.Option
@@ -34,7 +35,7 @@ def register(app: typer.Typer) -> None:
 
 def select(
     store: StoreFile,
-    out: Annotated[str, Opt("-o", "--out", help="Where the selected records go.")],
+    out: Annotated[str, Opt("-o", "--out", callback=o.file_name, help="Where the selected records go.")],
     method: Annotated[str, Opt(help="Selection method; see `rulesel catalog`.")] = "top_k",
     k: Annotated[int | None, Opt("-k", help="How many examples.")] = None,
     fraction: Annotated[float | None, Opt(help="This share of the pool instead.")] = None,
@@ -149,16 +150,19 @@ def sql(
 
 
 def export(
-    out: Annotated[Path, Opt("-o", "--out", help="A .parquet or .csv file.")],
+    out: Annotated[Path, Opt("-o", "--out", callback=o.file_name, help="A .parquet or .csv file.")],
     store: StoreFile,
     view: Annotated[str, Opt(help="A view or table.")] = "ratings_wide",
+    raw: Annotated[
+        bool, Opt("--raw", help="CSV: leave texts as they are, formulas of spreadsheets (= + - @ at the start) too.")
+    ] = False,
 ) -> None:
     """Write a view or table of the store as a Parquet or CSV file."""
     from rulesel.pipeline.explaining import export as write
     from rulesel.store import Store
 
     with Store(store, read_only=True) as opened:
-        n = write(opened, view, out)
+        n = write(opened, view, out, raw=raw)
     echo(f"{out}: {n:,} rows of {view}")
 
 

@@ -85,6 +85,8 @@ def check_output(
 
 
 def _check_place(out: Path, corpus: Path | None) -> None:
+    if str(out) == "-":
+        raise UsageError("-o -: a selection is several files, which need a name. Give one: -o selected.jsonl")
     if out.is_dir():
         raise UsageError(f"-o {out} is a directory. Give a file in it: {out / 'selected.jsonl'}")
     if out.exists() and not out.is_file():

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
+from pyarrow import compute
 
 from rulesel.errors import UnknownName, UsageError
 from rulesel.pipeline.judging import current_corpus
 from rulesel.pipeline.naming import By, Names
+from rulesel.pipeline.outputs import replacing
 from rulesel.receipt import Check, as_json, read_receipt, store_path, verify
 from rulesel.store import Store
+
+FORMULA = "^[=+\\-@\t\r\n]"
+"""What a text begins with that a spreadsheet runs as a formula."""
 
 VIEWS = ("ratings_long", "ratings_wide", "selection_view", "column_view", "current_examples", "calls", "rules", "runs")
 
@@ -70,11 +78,17 @@ def explain(store: Store, example: str, *, by: By | None = None, id_field: str =
     return result
 
 
-def export(store: Store, view: str, out: Path) -> int:
+def export(store: Store, view: str, out: Path, *, raw: bool = False) -> int:
     """Write a view as Parquet or CSV; returns the number of rows.
 
+    Args:
+        store: opened for reading.
+        view: one of `VIEWS`.
+        out: a .parquet or .csv file, there whole or not at all.
+        raw: leave texts in a CSV as they are; else one that a spreadsheet takes for a formula gets an apostrophe before it.
+
     Raises:
-        UsageError: no such view, or a file name that says neither format.
+        UsageError: no such view, a file name that says neither format, or a file that cannot be written.
     """
     import duckdb
 
@@ -86,15 +100,46 @@ def export(store: Store, view: str, out: Path) -> int:
         reader = store.db.con.sql(f"SELECT * FROM {view}").to_arrow_reader(100_000)
     except duckdb.CatalogException as error:
         raise UsageError(f"The store has no {view} yet: a run makes it.") from error
-    writer = (
-        pq.ParquetWriter(out, reader.schema) if out.suffix == ".parquet" else pyarrow.csv.CSVWriter(out, reader.schema)
-    )
+    try:
+        with replacing(out) as file:
+            if out.suffix == ".parquet":
+                with pq.ParquetWriter(file, reader.schema) as writer:
+                    return _written(writer, reader)
+            plain = (batch if raw else harmless(batch) for batch in reader)
+            names = reader.schema.names if raw else [_harmless(name) for name in reader.schema.names]
+            with pyarrow.csv.CSVWriter(file, pa.schema(list(map(_renamed, reader.schema, names)))) as writer:
+                return _written(writer, plain)
+    except OSError as error:
+        raise UsageError(f"-o {out}: {error.strerror or error}.") from error
+
+
+def _written(writer: Any, batches: Iterable[Any]) -> int:  # noqa: ANN401 - pyarrow comes without types
     n = 0
-    with writer:
-        for batch in reader:
-            writer.write_batch(batch)
-            n += batch.num_rows
+    for batch in batches:
+        writer.write_batch(batch)
+        n += batch.num_rows
     return n
+
+
+def harmless(batch: Any) -> Any:  # noqa: ANN401 - pyarrow comes without types
+    """An Arrow batch in which no text, and no column's name, is a formula to a spreadsheet."""
+    columns = []
+    for column in batch.columns:
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            words = column.cast(kind)
+            marked = compute.binary_join_element_wise("'", words, "")
+            column = compute.if_else(compute.match_substring_regex(words, FORMULA), marked, words).cast(column.type)
+        columns.append(column)
+    return pa.RecordBatch.from_arrays(columns, names=[_harmless(name) for name in batch.schema.names])
+
+
+def _harmless(text: str) -> str:
+    return f"'{text}" if re.match(FORMULA, text) else text
+
+
+def _renamed(field: Any, name: str) -> Any:  # noqa: ANN401 - pyarrow comes without types
+    return field.with_name(name)
 
 
 def verify_file(path: Path, store: Path | None = None) -> list[Check]:

@@ -1,5 +1,6 @@
 """The whole chain: byte for byte, accounted for, derived again, resumed."""
 
+import csv
 import json
 
 import duckdb
@@ -176,6 +177,29 @@ def test_explain_names_every_rating_and_place(run_config, tmp_path):
         assert explain(store, found["id"][:20])["row"] == best
         with pytest.raises(UsageError, match="no example 'b2-zz'"):
             explain(store, "b2-zz")
+
+
+def test_an_exported_csv_holds_no_formula_unless_asked_for_raw_bytes(tmp_path):
+    bad = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"]
+    good = ["fine", "", "a=b", "'quoted", "naïve", None]
+    with Store() as store:
+        con = store.db.con
+        con.execute('CREATE OR REPLACE TABLE runs AS SELECT unnest(?) AS "=head", -1.5 AS number', [bad + good])
+        con.execute("ALTER TABLE runs ADD COLUMN kind ENUM('=x', 'y') DEFAULT '=x'")
+        assert export(store, "runs", tmp_path / "a.csv") == len(bad + good)
+        export(store, "runs", tmp_path / "raw.csv", raw=True)
+        export(store, "runs", tmp_path / "a.parquet")
+        with pytest.raises(UsageError, match=r"-o .*No such file"):
+            export(store, "runs", tmp_path / "none" / "a.csv")
+    with (tmp_path / "a.csv").open(newline="") as file:
+        head, *rows = csv.reader(file)
+    assert head == ["'=head", "number", "kind"]
+    assert [row[0] for row in rows] == ["'" + one for one in bad] + [one or "" for one in good]
+    assert {tuple(row[1:]) for row in rows} == {("-1.5", "'=x")}
+    with (tmp_path / "raw.csv").open(newline="") as file:
+        raw = [row[0] for row in csv.reader(file)]
+    assert raw == ["=head", *bad, *(one or "" for one in good)]
+    assert pq.read_table(tmp_path / "a.parquet").column(0).to_pylist() == bad + good
 
 
 def test_sql_cannot_write_or_read_files(run_config, tmp_path):
