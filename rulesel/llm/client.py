@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 
 from rulesel.errors import ModelError
 from rulesel.llm.backend import Backend, Capability
@@ -123,10 +124,12 @@ class Client:
         if loop is None or thread is None:
             return
         self._loop = self._thread = None
-        asyncio.run_coroutine_threadsafe(self._shut(), loop).result(10.0)
+        with suppress(TimeoutError):  # then the thread, which is a daemon, ends with the process
+            asyncio.run_coroutine_threadsafe(self._shut(), loop).result(10.0)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10.0)
-        loop.close()
+        if not thread.is_alive():
+            loop.close()
         self._backend = self._sender = None
 
     def _room(self, slots: deque[Slot], flow: Flow) -> int:

@@ -29,7 +29,7 @@ MOST_MODELS = 1 << 22
 
 def most_bytes(request: ChatRequest) -> int:
     """Bytes an answer to a request can take: a frame, and each token with all its alternatives."""
-    return min((1 << 20) + request.max_tokens * (1 << 13), 1 << 24)
+    return min((1 << 19) + request.max_tokens * (1 << 13), 1 << 24)
 
 
 class Transport(Protocol):

@@ -26,6 +26,8 @@ MOST_HEAD = 1 << 16
 MOST_BODY = 1 << 24
 MOST_HEADS = 16
 """Heads of one answer, interim ones included."""
+CHUNK_BYTES = 16
+"""What a chunk counts beside its own bytes, so that a flood of tiny ones is long soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +304,7 @@ class Incoming:
         digits = line.partition(b";")[0].strip()
         if not digits.isalnum():
             raise ValueError(f"chunk size {digits[:20]!r}")
+        self._came += CHUNK_BYTES
         self._left = int(digits[:16], 16)
         if len(digits) > 16 or self._left > self._most:
             raise ValueError(f"an answer of more than {self._most:,} bytes")

@@ -312,9 +312,10 @@ class Connection(asyncio.Protocol):
                     }
                 ),
             )
-        elif path != "/v1/chat/completions" or (
-            not model.options.canned and orjson.loads(body).get("model") != model.options.model
-        ):
+        elif path != "/v1/chat/completions":
+            model.stats.requests += 1
+            self._write(404, {}, b'{"detail": "Not Found"}')
+        elif not model.options.canned and orjson.loads(body).get("model") != model.options.model:
             model.stats.requests += 1
             self._write(404, {}, b'{"error": {"message": "The model does not exist", "code": "model_not_found"}}')
         else:
