@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 
 HIDDEN = "[hidden]"
 SHORT = 6
 """Secrets below so many characters are hidden only where they stand alone: their pieces are part of any text."""
 
-_BETWEEN = re.compile(r"[\s\"'`,:+|\u200b-\u200f\u2060\ufeff]")
+_BETWEEN = frozenset(" \t\r\n\v\f\xa0\"'`,:+|\u200b\u200c\u200d\u200e\u200f\u2060\ufeff")
 """What may be put between the characters of a secret."""
-_UNICODE = re.compile(r"(?i)\\+u\{?([0-9a-f]{4,6})\}?|\\+x([0-9a-f]{2})|\b0x([0-9a-f]{2})\b")
+_UNICODE = re.compile(
+    r"(?i)\\+(?-i:U)0000([0-9a-f]{4})|\\+u([0-9a-f]{4})|\\+u\{([0-9a-f]{1,6})\}|\\+x([0-9a-f]{2})|\b0x([0-9a-f]{2})\b"
+)
 _PERCENT = re.compile(r"(?i)%(?:25)*([0-9a-f]{2})")
 _ENTITY = re.compile(r"(?i)&#x0*([0-9a-f]{1,6});?")
 _DECIMAL = re.compile(r"&#0*(\d{1,7});?|\b(\d{2,3})\b")
@@ -27,7 +29,7 @@ class _Form:
 
     def __init__(self, text: str, least: int, *, plain: bool = False) -> None:
         self.plain = plain
-        self.text = _BETWEEN.sub("", text).lower()
+        self.text = "".join(c for c in text if c not in _BETWEEN).lower()
         self.least = max(1, min(least, len(self.text)))
         self.pieces = {self.text[i : i + self.least] for i in range(len(self.text) - self.least + 1)}
 
@@ -59,10 +61,29 @@ def hide(text: str, *secrets: str, least: int = 5) -> str:
             continue
         alone = len(secret) < SHORT
         for characters, places in _readings(text):
-            for form in _forms(secret, len(secret) if alone else least):
+            for form in _there(characters, secret, len(secret) if alone else least):
                 found = ((places[a][0], places[b - 1][1]) for a, b in form.runs(characters))
                 spans += [span for span in found if not (alone and form.plain) or _alone(text, *span)]
     return _without(text, spans)
+
+
+def _there(text: str, secret: str, least: int) -> list[_Form]:
+    """The forms of a secret of which there is a piece in a text."""
+    found: list[_Form] = []
+    for length, (pieces, forms) in _by_length(secret, least).items():
+        if any(text[i : i + length] in pieces for i in range(len(text) - length + 1)):
+            found += forms
+    return found
+
+
+@lru_cache(64)
+def _by_length(secret: str, least: int) -> dict[int, tuple[set[str], list[_Form]]]:
+    grouped: dict[int, tuple[set[str], list[_Form]]] = {}
+    for form in _forms(secret, least):
+        pieces, forms = grouped.setdefault(form.least, (set(), []))
+        pieces |= form.pieces
+        forms.append(form)
+    return grouped
 
 
 def _readings(text: str) -> Iterator[tuple[str, list[tuple[int, int]]]]:
@@ -85,11 +106,10 @@ def _resolved(text: str, pattern: re.Pattern[str], base: int) -> list[tuple[str,
 
 
 def _joined(units: list[tuple[str, int, int]]) -> tuple[str, list[tuple[int, int]]]:
-    kept = [(c.lower() if len(c.lower()) == 1 else c, a, b) for c, a, b in units if not _BETWEEN.fullmatch(c)]
+    kept = [(c.lower() if len(c.lower()) == 1 else c, a, b) for c, a, b in units if c not in _BETWEEN]
     return "".join(c for c, _, _ in kept), [(a, b) for _, a, b in kept]
 
 
-@lru_cache(64)
 def _forms(secret: str, least: int) -> list[_Form]:
     raw = secret.encode("utf-8", "replace")
     whole = len(secret) <= least
@@ -113,7 +133,3 @@ def _without(text: str, spans: list[tuple[int, int]]) -> str:
             parts += [text[at:start], HIDDEN]
         at = max(at, end)
     return "".join(parts) + text[at:] if spans else text
-
-
-Hide = Callable[[str], str]
-"""Takes secrets out of a text."""

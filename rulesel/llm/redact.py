@@ -24,6 +24,8 @@ _NAMED = re.compile(
     r"""(?i)((?:api[-_ ]?key|authorization|access[-_]?token|secret)["']?\s*(?:[:=]|\bis\b|\bprovided:)\s*["']?)"""
     r"""(?!Bearer\s|Basic\s)([^\s"',;}&]{6,})"""
 )
+_PIECE = 8
+"""Characters of a key of the environment that count as a piece of it."""
 _SECRET_NAME = re.compile(r"(_KEY|_TOKEN|_SECRET|_PASSWORD)$")
 
 
@@ -35,8 +37,8 @@ def redact(text: str, *secrets: str) -> str:
         secrets: further values to hide, such as the key a client was given; pieces of them too.
     """
     text = hide(text, *secrets)
-    for secret in sorted(_from_environment(), key=len, reverse=True):
-        text = hide(text, secret, least=len(secret))
+    for name, secret in _from_environment():
+        text = hide(text, secret, least=_PIECE if name.endswith("_API_KEY") else len(secret))
     return _NAMED.sub(rf"\g<1>{HIDDEN}", _SHAPES.sub(HIDDEN, text))
 
 
@@ -98,5 +100,6 @@ class _Hiding:
         return record
 
 
-def _from_environment() -> list[str]:
-    return [value for name, value in os.environ.items() if _SECRET_NAME.search(name) and len(value) >= SHORT]
+def _from_environment() -> list[tuple[str, str]]:
+    named = [(name, value) for name, value in os.environ.items() if _SECRET_NAME.search(name) and len(value) >= SHORT]
+    return sorted(named, key=lambda pair: -len(pair[1]))

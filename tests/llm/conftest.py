@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
+import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -77,3 +79,31 @@ def no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """A key in the developer's environment goes nowhere."""
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "RULESEL_API_KEY"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def raw_server() -> Iterator[Callable[[bytes], str]]:
+    """`raw_server(bytes)` answers every connection with these bytes and closes it; returns "http://host:port"."""
+    sockets: list[socket.socket] = []
+
+    def start(answer: bytes) -> str:
+        listening = socket.create_server(("127.0.0.1", 0))
+        sockets.append(listening)
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = listening.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.recv(1 << 16)
+                    connection.sendall(answer)
+
+        threading.Thread(target=serve, daemon=True).start()
+        return f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+    yield start
+    for listening in sockets:
+        listening.shutdown(socket.SHUT_RDWR)
+        listening.close()
