@@ -118,7 +118,7 @@ def check(
     from rulesel.cli._terminal import watching
     from rulesel.errors import UsageError
     from rulesel.pipeline import checking
-    from rulesel.pipeline.naming import named_by
+    from rulesel.pipeline.naming import named_by, which_column
     from rulesel.receipt import as_json as plain
     from rulesel.store import Store
 
@@ -133,6 +133,9 @@ def check(
         with Store(store, must_exist=True) as opened:
             if gold:
                 name = checking.gold_of(opened, gold, field, by=named_by(by), id_field=id_field)
+                for one in (name, *(column or ())):
+                    if which := which_column(opened, one):
+                        echo(which, err=True)
                 answer["agreement"] = checking.against_gold(opened, name, column or [], seed=seed or 0)
             if suspects:
                 answer["suspects"] = checking.suspects(opened)

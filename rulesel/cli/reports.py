@@ -40,6 +40,7 @@ def audit(
     """What is to be known of a choice of rules, as one HTML page: correlations, worth, stability, warnings."""
     from rulesel.errors import UsageError
     from rulesel.pipeline.auditing import audit_ratings, audit_store
+    from rulesel.pipeline.naming import which_column
     from rulesel.reporting.audit_page import audit_page, summary
     from rulesel.store import Store
 
@@ -55,6 +56,8 @@ def audit(
     else:
         assert store is not None, "one of them was given"
         with Store(store, read_only=True) as opened:
+            if gold and (which := which_column(opened, gold)):
+                echo(which, err=True)
             found = audit_store(opened, judge=judge, gold=gold, keep=size, seed=seed)
     for column, why in found.skipped.items():
         echo(f"column {column!r} is no rule: {why}", err=json)

@@ -106,6 +106,7 @@ def choose(
     """Choose independent, relevant rules from the ratings a store holds."""
     from rulesel import config as configs
     from rulesel.pipeline.choosing import choose as pick
+    from rulesel.pipeline.naming import which_column
     from rulesel.rules.packs import save_rules
     from rulesel.store import Store
 
@@ -118,6 +119,8 @@ def choose(
     } | ({"weights": weights} if weights else {})
     config = configs.check(configs.RulesConfig, values)
     with Store(store, must_exist=True) as opened:
+        if gold and (which := which_column(opened, gold)):
+            echo(which, err=True)
         found = pick(opened, config, judge=judge, gold=gold, seed=seed)
     chosen = tuple(found.rule_set.rules[j] for j in found.choice.indices)
     if out is not None:

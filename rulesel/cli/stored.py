@@ -119,7 +119,8 @@ def explain(
         right=("rating", "percentile"),
     )
     for column in found["columns"]:
-        echo(f"column {column['name']}: {_number(column['value'], 3)} ({column['direction']} is better)")
+        made = f"{column['made']}, {column['id'][:11]}"
+        echo(f"column {column['name']}: {_number(column['value'], 3)} ({column['direction']} is better; {made})")
     for chosen in found["selections"]:
         place = f"rank {chosen['rank']} of {chosen['n']}" if chosen["rank"] else f"not among the {chosen['n']}"
         echo(f"selection {chosen['selection'][:11]} ({chosen['method']}): {place}")

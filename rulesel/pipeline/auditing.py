@@ -13,6 +13,8 @@ import orjson
 from rulesel.config import RunConfig
 from rulesel.errors import RuleselError, UsageError
 from rulesel.pipeline.choosing import rated_sample, standing
+from rulesel.pipeline.judging import current_corpus
+from rulesel.pipeline.preflight import check_reference
 from rulesel.receipt import Evidence, Rated, choice_of, evidence_of, rated, sample_of
 from rulesel.records import Float32, Float64, Int64, RuleSet, Status
 from rulesel.rules.audit import audit_rules
@@ -175,6 +177,9 @@ def audit_store(
         UsageError: the store holds no ratings, or no such column.
         RuleselError: no choice can be made from these ratings.
     """
+    if gold is not None:
+        contents = np.unique(store.corpora.rows(current_corpus(store).corpus).content)
+        check_reference(gold, store.columns.read(gold, contents)[0])
     if judge is None and (receipt := _last_receipt(store)) is not None:
         found = derive_choice(store, receipt, keep=keep, gold=gold)
         rater = found.config.sample_judge or found.config.judge
@@ -209,6 +214,8 @@ def audit_ratings(
         rule_set = load_rules(rules)
         if found.names != [str(place + 1) for place in range(len(rule_set))]:
             found = read_ratings(path, rules=[rule.name for rule in rule_set.rules], anchor=gold)
+    if gold is not None and found.anchor is not None:
+        check_reference(gold, found.anchor)
     known = Known(status=found.status, ids=found.ids)
     figures = _audit(rule_set, found.values, found.anchor, keep, seed, known)
     return Audit(figures, f"a choice on {path}", found.skipped)

@@ -217,12 +217,13 @@ class Chain:
         found = scored(self.store, self.config, self.corpus, sample, choice, number, measured)
         self._tell_flags(contents, number)
         names = [rule.name for rule in rules]
-        self.store.ratings.widen(found.numbers, names, number, *([] if measured is None else [measured]))
+        apart = [measured is not None and j < len(sample.measured) and sample.measured[j] for j in choice.indices]
+        raters = [measured if one and measured is not None else number for one in apart]
+        self.store.ratings.widen(found.numbers, names, raters)
         distinct, first = np.unique(found.rows.content[found.pool], return_index=True)
-        raters = self.rater_ids()
         self.store.columns.add(
             "score",
-            score_identity(self.store, self.config, rule_set, raters, sample, evidence, found),
+            score_identity(self.store, self.config, rule_set, self.rater_ids(), sample, evidence, found),
             distinct,
             found.scores[first],
             provenance={

@@ -21,6 +21,7 @@ from rulesel.pipeline.judging import current_corpus
 from rulesel.pipeline.lending import attempt, check_prices
 from rulesel.pipeline.naming import By
 from rulesel.pipeline.planning import Plan, approve, quote_requests
+from rulesel.pipeline.preflight import check_reference
 from rulesel.pipeline.watch import Progress, Pulse, Watcher
 from rulesel.raters import rater_for
 from rulesel.raters.chat import Chat
@@ -83,10 +84,13 @@ def against_gold(store: Store, gold: str, columns: Sequence[str] = (), *, seed: 
     contents = np.unique(rows.content)
     truth, direction = store.columns.read(gold, contents)
     truth = truth if direction == "higher" else -truth
+    check_reference(gold, truth)
     found = []
     for name in columns or [name for name in store.columns.names() if name != gold]:
         values, way = store.columns.read(name, contents)
         values = values if way == "higher" else -values
+        if columns:
+            check_reference(name, values)
         alone = int((~np.isnan(truth) & np.isnan(values)).sum())
         try:
             found.append(Agreed(name, agreement(values, truth, seed=seed), alone))
@@ -112,8 +116,11 @@ def gold_of(store: Store, given: str, field: str | None, *, by: By | None = None
         raise UsageError(f"{given!r} is neither a file nor a column of the store. Columns: {known}.")
     if field is None:
         raise UsageError(f"Say which column of {given} holds the labels, with --field.")
-    import_column(store, path, field, by=by, id_field=id_field)
-    return field
+    name = field
+    if field in store.columns.names() and store.columns.made_from(field)[1].get("file") != path.name:
+        name = f"{field} of {path.name}"  # the store's own column keeps its name
+    import_column(store, path, field, name=name, by=by, id_field=id_field)
+    return name
 
 
 def suspects(store: Store) -> list[Suspect]:

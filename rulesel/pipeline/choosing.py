@@ -10,6 +10,7 @@ import numpy as np
 from rulesel.config import RulesConfig
 from rulesel.digest import digest
 from rulesel.errors import RuleselError, UsageError
+from rulesel.pipeline.preflight import check_reference
 from rulesel.raters import is_exact
 from rulesel.receipt import Rated, as_json, rated
 from rulesel.records import Float64, RuleSet
@@ -87,6 +88,8 @@ def standing(store: Store, sample: Rated, judge: str, gold: str | None) -> tuple
     if gold is not None or GRADES in store.columns.names():
         values, direction = store.columns.read(gold or GRADES, sample.contents)
         anchor = values if direction == "higher" else -values
+        if gold is not None:
+            check_reference(gold, anchor)
         if gold is None and np.unique(anchor[~np.isnan(anchor)]).size < 2:
             anchor = None
     return anchor, "correlation" if anchor is None and is_exact(judge) else None

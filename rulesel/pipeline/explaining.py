@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -14,7 +15,7 @@ from pyarrow import compute
 
 from rulesel.errors import UnknownName, UsageError
 from rulesel.pipeline.judging import current_corpus
-from rulesel.pipeline.naming import By, Names
+from rulesel.pipeline.naming import By, Names, made_by
 from rulesel.pipeline.outputs import replacing
 from rulesel.receipt import Check, as_json, read_receipt, store_path, verify
 from rulesel.store import Store
@@ -55,9 +56,12 @@ def explain(store: Store, example: str, *, by: By | None = None, id_field: str =
         row,
     )
     columns = store.db.arrow(
-        'SELECT k.name, k.direction, v.value FROM column_values v JOIN columns k USING ("column") WHERE content = ?',
+        "SELECT k.name, k.direction, v.value, k.id, k.provenance FROM column_values v JOIN columns k "
+        'USING ("column") WHERE content = ? ORDER BY k.name, k.used_at DESC, k."column" DESC',
         content,
-    )
+    ).to_pylist()
+    for column in columns:
+        column["made"] = made_by(json.loads(column.pop("provenance")))
     selections = store.db.arrow(
         "SELECT s.selection, s.method, s.n, r.rank, r.key FROM selections s LEFT JOIN selection_rows r "
         "ON r.selection = s.selection AND r.row = ? WHERE s.corpus = ? ORDER BY s.made_at",
@@ -71,7 +75,7 @@ def explain(store: Store, example: str, *, by: By | None = None, id_field: str =
             "prompt": prompt,
             "response": response,
             "ratings": ratings.to_pylist(),
-            "columns": columns.to_pylist(),
+            "columns": columns,
             "selections": selections.to_pylist(),
         }
     )

@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -27,6 +27,8 @@ By = Literal["row", "id", "content", "order"]
 BYS: tuple[By, ...] = get_args(By)
 
 BLOCK = 100_000
+SHOWN = 3
+"""Other columns of the same name that are named."""
 _WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")
 _ROW = re.compile(r"0|[1-9][0-9]{0,17}")
 
@@ -408,6 +410,33 @@ def named_by(by: str | None) -> By | None:
     if found is None:
         raise UnknownName("way of naming examples", by, BYS)
     return found
+
+
+def which_column(store: Store, name: str) -> str | None:
+    """Which of several columns of one name is meant; None where there is one or none."""
+    meanings = store.columns.meanings(name)
+    if len(meanings) < 2:
+        return None
+    taken, *others = (f"{made_by(provenance)} ({identity[:11]})" for identity, provenance in meanings)
+    more = f" and {len(others) - SHOWN:,} more" if len(others) > SHOWN else ""
+    return (
+        f"{len(meanings)} columns are called {name!r}; taken is the one asked for last, {taken}, not {', '.join(others[:SHOWN])}"
+        f"{more}. The command that made another one, given again, makes it the last; what is paid for is not asked again."
+    )
+
+
+def made_by(provenance: Mapping[str, Any]) -> str:
+    """Whose numbers a column holds, in words."""
+    if "file" in provenance:
+        return f"of the file {provenance['file']}" + (
+            f", column {provenance['column']}" if "column" in provenance else ""
+        )
+    judge = provenance.get("model") or provenance.get("judge")
+    if judge is None:
+        return "computed"
+    about = provenance.get("about") or provenance.get("criterion")
+    rules = provenance.get("rules")
+    return f"by {judge}" + (f" about {about!r}" if about else "") + (f" on {len(rules)} rules" if rules else "")
 
 
 def id_fields(by: By | None, id_field: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from rulesel.pipeline.featuring import check_labels, stored_embedding
 from rulesel.pipeline.watch import Watcher
 from rulesel.receipt import Evidence, Rated, choice_of, pool_of
 from rulesel.receipt.offering import FIELDS, field_of
-from rulesel.records import Int64, RuleSet
+from rulesel.records import Float64, Int64, RuleSet
 from rulesel.selection import Pool, choose
 from rulesel.store import CorpusRecord, Store
 
@@ -82,6 +82,21 @@ def check_column(store: Store, name: str) -> None:
     """Raise UnknownName if the store holds no such column."""
     if name not in store.columns.names():
         raise UnknownName("column", name, store.columns.names())
+
+
+def check_reference(name: str, values: Float64) -> None:
+    """Refuse a column that cannot tell good examples from others.
+
+    Raises:
+        UsageError: none of the examples has a number, or all have the same one.
+    """
+    known = np.unique(values[~np.isnan(values)])
+    if not len(known):
+        raise UsageError(f"The column {name!r} has no number for any of the {len(values):,} examples.")
+    if len(known) == 1:
+        raise UsageError(
+            f"The column {name!r} is {abs(known[0]):g} wherever it is known: it tells no example from another."
+        )
 
 
 def _check_field(store: Store, corpus: CorpusRecord, rows: Int64, field: str) -> None:

@@ -12,11 +12,12 @@ from rulesel.config import ScoreConfig, SelectConfig
 from rulesel.corpus import Corpus
 from rulesel.pipeline.chain import Chain, named_rules, ratable
 from rulesel.pipeline.lending import check_prices
+from rulesel.pipeline.naming import which_column
 from rulesel.pipeline.planning import approve, plan_chain
-from rulesel.pipeline.preflight import check_choice, check_column, check_selection
+from rulesel.pipeline.preflight import check_choice, check_column, check_reference, check_selection
 from rulesel.pipeline.reading import read_corpus
 from rulesel.pipeline.watch import Watcher
-from rulesel.receipt import Rated
+from rulesel.receipt import Rated, sample_of
 from rulesel.records import RuleSet, Status
 from rulesel.store import CorpusRecord, Store
 
@@ -75,7 +76,7 @@ def sampled(
         corpus = read_corpus(store, config.corpus, source, watcher)
         chain = Chain(store, config, corpus, watcher, again)
         if config.rules.anchor not in {None, "overall"}:
-            check_column(store, str(config.rules.anchor))
+            _check_anchor(store, config, corpus, watcher)
         if select is not None:
             check_selection(store, select, corpus, config.duplicates, config.seed, watcher)
         if named is not None:
@@ -88,3 +89,13 @@ def sampled(
             rule_set = chain.rules(named)
             rule_set, sample = chain.sample(rule_set)
             yield store, chain, RatedSample(rule_set, corpus, sample)
+
+
+def _check_anchor(store: Store, config: ScoreConfig, corpus: CorpusRecord, watcher: Watcher) -> None:
+    """Refuse a column that is no help in choosing rules, and say which one is meant where there are several."""
+    name = str(config.rules.anchor)
+    check_column(store, name)
+    if which := which_column(store, name):
+        watcher.say(which)
+    sample = sample_of(store.corpora.rows(corpus.corpus), config.rules.sample, config.seed)
+    check_reference(name, store.columns.read(name, sample)[0])

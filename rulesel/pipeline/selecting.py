@@ -15,6 +15,7 @@ from rulesel.config import PickConfig, SelectConfig
 from rulesel.corpus import check_output
 from rulesel.errors import UnknownName, UsageError
 from rulesel.pipeline.featuring import overlap
+from rulesel.pipeline.naming import which_column
 from rulesel.pipeline.outputs import check_beside, fate_of, replacing, write_tables
 from rulesel.pipeline.picking import picked
 from rulesel.pipeline.watch import Watcher
@@ -50,6 +51,8 @@ def select(config: PickConfig, watcher: Watcher | None = None, *, against: Seque
         names = store.columns.names()
         if config.select.quality not in (*names, SelectConfig.model_fields["quality"].default):
             raise UnknownName("column", config.select.quality, names)
+        if config.select.needs_quality and (which := which_column(store, config.select.quality)):
+            watcher.say(which)
         found = receipts.from_column(store, config, corpus)
         selection = picked(store, config.select, config.seed, corpus, found, watcher)
         if against:

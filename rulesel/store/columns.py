@@ -166,6 +166,13 @@ class Columns:
         identity, provenance = self._meant(name, "id, provenance")
         return str(identity), dict(json.loads(provenance))
 
+    def meanings(self, name: str) -> list[tuple[str, dict[str, Any]]]:
+        """Identity and provenance of every column of that name, the one asked for last first."""
+        rows = self._db.rows(
+            'SELECT id, provenance FROM columns WHERE name = ? ORDER BY used_at DESC, "column" DESC', name
+        )
+        return [(str(identity), dict(json.loads(provenance))) for identity, provenance in rows]
+
     def _meant(self, name: str, fields: str) -> tuple[Any, ...]:
         rows = self._db.rows(
             f'SELECT {fields} FROM columns WHERE name = ? ORDER BY used_at DESC, "column" DESC LIMIT 1', name

@@ -239,11 +239,12 @@ class RatingTable:
             self._db.con.unregister("scope")
         return {flag: int(n) for flag, n in zip(Flag, counts, strict=True)}
 
-    def widen(self, rules: Sequence[int], names: Sequence[str], *raters: int) -> None:
-        """Make the view `ratings_wide`: a row an example, a column a rule, for the rules and raters of the latest run."""
+    def widen(self, rules: Sequence[int], names: Sequence[str], raters: Sequence[int]) -> None:
+        """Make the view `ratings_wide` of the latest run: a row an example, a column a rule, each by its own rater."""
         columns = ", ".join(
-            f'max(r.value) FILTER (r.rule = {int(rule)}) AS "{name.replace(chr(34), chr(34) * 2)}"'
-            for rule, name in zip(rules, names, strict=True)
+            f"max(r.value) FILTER (r.rule = {int(rule)} AND r.rater = {int(rater)}) "
+            f'AS "{name.replace(chr(34), chr(34) * 2)}"'
+            for rule, name, rater in zip(rules, names, raters, strict=True)
         )
         self._db.con.execute(
             f"CREATE OR REPLACE VIEW ratings_wide AS SELECT e.example_id, e.row, {columns} FROM current_examples e "

@@ -160,10 +160,15 @@ def test_statuses_and_stages_are_text_for_people_who_write_sql():
         rows = store.db.rows("SELECT stage, status, reason, score FROM ratings_long WHERE status <> 'ok'")
         assert rows == [("sample", "low_mass", "why", None)]
         assert store.db.one("SELECT count(*) FROM ratings_long") == 8
-        store.ratings.widen(numbers, ['say "hi"', "b", "c", "d"], rater)
+        store.ratings.widen(numbers, ['say "hi"', "b", "c", "d"], [rater] * 4)
         wide = store.db.arrow("SELECT * FROM ratings_wide ORDER BY row")
         assert wide.column_names == ["example_id", "row", 'say "hi"', "b", "c", "d"]
         assert wide.num_rows == 2
+        other = store.rules.rater("b2-other", "other", {}, {})
+        higher = Ratings(np.full((2, 4), 0.75, dtype=np.float32), np.zeros((2, 4), dtype=np.uint8))
+        store.ratings.add(contents[:2], numbers, other, "corpus", higher)
+        store.ratings.widen(numbers, ["a", "b", "c", "d"], [rater, other, rater, rater])
+        assert store.db.rows("SELECT a, b, c FROM ratings_wide ORDER BY row") == [(0.5, 0.75, 0.5), (0.5, 0.75, None)]
 
 
 def test_a_failed_transaction_leaves_no_half_of_it(monkeypatch):
