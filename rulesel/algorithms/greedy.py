@@ -5,19 +5,22 @@ Stochastic greedy: B. Mirzasoleiman et al., "Lazier than lazy greedy" (arXiv 140
 GreeDi: B. Mirzasoleiman et al., "Distributed submodular maximization" (arXiv 1411.0541), Algorithm 2.
 
 A gain may only fall as the set grows (submodularity); then a stale gain is an upper bound, and the lazy forms pick
-exactly what the naive one picks, ties included: the lowest row wins.
+exactly what the naive one picks, ties included: of the rows whose gain lies within rounding of the largest (`_Window`)
+the lowest wins.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
+import sys
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rulesel.algorithms import ties
 from rulesel.algorithms.given import Given, Progress, checked_given, checked_k
 
 IntArray = NDArray[np.int64]
@@ -25,9 +28,11 @@ FloatArray = NDArray[np.float64]
 Probe = Callable[[], FloatArray]
 
 Rival = tuple[float, int]
-"""Bound and -row of a row: the larger one is picked."""
-NOBODY: Rival = (-math.inf, 0)
-"""Loses to everyone."""
+"""The largest bound of some rows, and the lowest row whose bound ties with it."""
+NONE: Rival = (-math.inf, sys.maxsize)
+"""Of no rows."""
+FLOOR = 1e-11
+"""Share of the first gain below which later ones differ by rounding only: all are sums of terms of its size."""
 POOL = 4096
 """Rows of highest bound that are looked through before all are."""
 GROWTH = 2
@@ -71,11 +76,12 @@ def naive_greedy(objective: Objective, k: int, *, given: Given = ()) -> Picks:
     """
     gone, k = _start(objective, k, given)
     probe = objective.probe(np.arange(objective.n, dtype=np.int64))
-    picks = _Recorder(objective)
+    picks, window = _Recorder(objective), None
     for _ in range(k):
         gains = probe()
         gains[gone] = -np.inf
-        best = int(gains.argmax())
+        window = window or _Window(gains)
+        best = window.best(gains)
         gone[best] = True
         picks.take(best, float(gains[best]))
     return picks.result()
@@ -88,17 +94,27 @@ def lazy_greedy(objective: Objective, k: int, *, given: Given = ()) -> Picks:
     """
     gone, k = _start(objective, k, given)
     rows = np.flatnonzero(~gone).astype(np.int64)
-    heap = [(-gain, row, 0) for row, gain in zip(rows.tolist(), objective.probe(rows)().tolist(), strict=True)]
+    bounds = objective.probe(rows)()
+    window = _Window(bounds)
+    heap = [(-gain, row, 0) for row, gain in zip(rows.tolist(), bounds.tolist(), strict=True)]
     heapq.heapify(heap)
     picks = _Recorder(objective)
     while len(picks) < k:
-        loss, row, stamp = heap[0]
-        if stamp == len(picks):
-            heapq.heappop(heap)
-            picks.take(row, -loss)
-        else:
-            fresh = float(objective.probe(np.array([row], dtype=np.int64))()[0])
-            heapq.heapreplace(heap, (-fresh, row, len(picks)))
+        aside: list[tuple[float, int, int]] = []
+        best, largest = (0.0, sys.maxsize, 0), -math.inf
+        while heap and -heap[0][0] >= largest - window.width(largest):
+            loss, row, stamp = heapq.heappop(heap)
+            if stamp < len(picks) and row < best[1]:
+                gain = float(objective.probe(np.array([row], dtype=np.int64))()[0])
+                heapq.heappush(heap, (-gain, row, len(picks)))
+                continue
+            aside.append((loss, row, stamp))
+            largest = max(largest, -loss)
+            best = min(best, aside[-1], key=lambda one: one[1])
+        aside.remove(best)
+        for one in aside:
+            heapq.heappush(heap, one)
+        picks.take(best[1], -best[0])
     return picks.result()
 
 
@@ -112,8 +128,8 @@ def batched_lazy_greedy(
 ) -> Picks:
     """Lazy greedy over the `batch` most promising rows at once: the picks of `naive_greedy`, in vectorised steps.
 
-    The best row of the batch is taken as long as its fresh gain is no less than every bound outside the batch; then
-    the batch is drawn again. Where no row of the batch wins, the rows that still may are evaluated, twice as many each
+    The best row of the batch is taken as long as no row outside it can be better, or tie with it and be lower; then the
+    batch is drawn again. Where no row of the batch wins, the rows that still may are evaluated, twice as many each
     time: a step in which all bounds are far too high costs a few passes over the rows, not one batch after another.
 
     Args:
@@ -131,11 +147,12 @@ def batched_lazy_greedy(
     gone, k = _start(objective, k, given)
     bounds = objective.probe(np.arange(objective.n, dtype=np.int64))()
     bounds[gone] = -np.inf
-    ranking = _Ranking(bounds)
+    window = _Window(bounds)
+    ranking = _Ranking(bounds, window)
     picks = _Recorder(objective)
     while len(picks) < k:
-        rows, rival = _settle(objective, ranking, batch)
-        _take_while_best(objective, bounds, rows, rival, picks, k)
+        best, rows, rival = _settle(objective, ranking, window, batch)
+        _take_while_best(objective, bounds, best, rows, rival, window, picks, k)
         if progress is not None:
             progress(len(picks), k)
     return picks.result()
@@ -163,12 +180,13 @@ def stochastic_greedy(objective: Objective, k: int, *, seed: int, epsilon: float
     rng = np.random.default_rng(seed)
     left = rng.permutation(np.flatnonzero(~gone)).astype(np.int64)
     sample = math.ceil(len(left) / k * math.log(1 / epsilon)) if k else 0
-    picks = _Recorder(objective)
+    picks, window = _Recorder(objective), None
     for _ in range(k):
         drawn = rng.choice(len(left), size=min(sample, len(left)), replace=False)
         drawn = drawn[np.argsort(left[drawn])]
         gains = objective.probe(left[drawn])()
-        best = int(gains.argmax())
+        window = window or _Window(gains)
+        best = window.best(gains)
         picks.take(int(left[drawn[best]]), float(gains[best]))
         left[drawn[best]] = left[-1]
         left = left[:-1]
@@ -231,6 +249,31 @@ def _start(objective: Objective, k: int, given: Given) -> tuple[NDArray[np.bool_
     return gone, checked_k(k, objective.n, rows)
 
 
+class _Window:
+    """Which gains tie: those within `ties.TOLERANCE` of the largest of a step, or `FLOOR` of the largest of the first."""
+
+    def __init__(self, first: FloatArray) -> None:
+        finite = first[np.isfinite(first)]
+        self._floor = FLOOR * float(np.abs(finite).max(initial=0.0))
+
+    def width(self, largest: float) -> float:
+        """How far below the largest gain a tie lies at most."""
+        return max(ties.TOLERANCE * abs(largest), self._floor) if math.isfinite(largest) else 0.0
+
+    def best(self, gains: FloatArray) -> int:
+        """The lowest place whose gain ties with the largest."""
+        largest = float(gains.max())
+        return int(np.argmax(gains >= largest - self.width(largest)))
+
+    def safe(self, largest: float, row: int, rival: Rival) -> bool:
+        """Whether no other row can be better than one that ties with the largest gain, or tie with it and be lower.
+
+        A bound above the largest gain by a hundredth of the window is a tie that was rounded differently.
+        """
+        width, (bound, lowest) = self.width(largest), rival
+        return bound < largest - width or (bound <= largest + width / 100 and row < lowest)
+
+
 class _Ranking:
     """Rows by their bounds. A pool of the highest is looked through first, so that few steps read all bounds.
 
@@ -238,92 +281,101 @@ class _Ranking:
     be picked have the bound -inf and are left out.
     """
 
-    def __init__(self, bounds: FloatArray) -> None:
-        self.bounds = bounds
+    def __init__(self, bounds: FloatArray, window: _Window) -> None:
+        self.bounds, self.window = bounds, window
         self._pool = np.empty(0, dtype=np.int64)
-        self._edge = NOBODY
+        self._edge = NONE
 
     def top(self, size: int) -> tuple[IntArray, Rival]:
-        """The `size` rows of highest bound, or nearly, in the order of rows, and (bound, -row) of the best other."""
+        """The `size` rows of highest bound, or nearly, in the order of rows, and the best of the others."""
         wanted = max(POOL, 8 * size)
         held = self.bounds[self._pool]
         if len(held) < min(2 * size, len(self.bounds)) or held.max() <= self._edge[0]:
-            self._draw(np.arange(len(self.bounds)), wanted, NOBODY)
+            self._pool, self._edge = self._highest(np.arange(len(self.bounds)), wanted)
         elif len(held) > 2 * wanted:
-            self._draw(self._pool, wanted, self._edge)
+            self._pool, rival = self._highest(self._pool, wanted)
+            self._edge = self._joined(rival, self._edge)
         rows, rival = self._highest(self._pool, size)
-        return rows, max(rival, self._edge)
+        return rows, self._joined(rival, self._edge)
 
-    def _draw(self, rows: IntArray, size: int, edge: Rival) -> None:
-        self._pool, rival = self._highest(rows, size)
-        self._edge = max(rival, edge)
+    def best_of(self, rows: IntArray, size: int, rival: Rival) -> tuple[IntArray, Rival]:
+        """The highest of some rows, in their order, and the best of the rest and the rival."""
+        some, other = self._highest(rows, size)
+        return some, self._joined(other, rival)
+
+    def _joined(self, one: Rival, other: Rival) -> Rival:
+        bound = max(one[0], other[0])
+        least = bound - self.window.width(bound)
+        return bound, min(row for at, row in (one, other) if at >= least)
 
     def _highest(self, rows: IntArray, size: int) -> tuple[IntArray, Rival]:
-        place, (bound, rival) = _highest(self.bounds[rows], size)
-        return rows[place], (bound, -int(rows[-rival]))
+        """The rows of highest bound, of ties at the edge the lowest; rows come and go in ascending order."""
+        bounds = self.bounds[rows]
+        if size >= len(rows):
+            return rows[bounds > -np.inf], NONE
+        edge = float(np.partition(bounds, len(rows) - size)[len(rows) - size])
+        if edge == -np.inf:
+            return rows[bounds > -np.inf], NONE
+        width = self.window.width(float(bounds.max()))
+        inside = bounds > edge + width
+        level = np.flatnonzero((bounds >= edge - width) & ~inside)
+        inside[level[: size - np.count_nonzero(inside)]] = True
+        bounds[inside] = -np.inf
+        bound = float(bounds.max())
+        if bound == -np.inf:
+            return rows[inside], NONE
+        return rows[inside], (bound, int(rows[np.argmax(bounds >= bound - width)]))
 
 
-def _highest(bounds: FloatArray, size: int) -> tuple[IntArray, Rival]:
-    """Places of the `size` highest bounds, the lowest place first among equals, and (bound, -place) of the next one."""
-    n = len(bounds)
-    if size >= n:
-        return np.flatnonzero(bounds > -np.inf), NOBODY
-    ranked = np.partition(bounds, n - size - 1)
-    edge, outside = ranked[n - size :].min(), ranked[n - size - 1]
-    above = np.flatnonzero(bounds > edge)
-    level = np.flatnonzero(bounds == edge) if edge > -np.inf else above[:0]
-    inside = min(size - len(above), len(level))
-    rival = level[inside] if inside < len(level) else int((bounds == outside).argmax())
-    return np.sort(np.concatenate([above, level[:inside]])), (float(outside), -int(rival))
-
-
-def _settle(objective: Objective, ranking: _Ranking, batch: int) -> tuple[IntArray, Rival]:
+def _settle(objective: Objective, ranking: _Ranking, window: _Window, batch: int) -> tuple[int, IntArray, Rival]:
     """Bring bounds down until the best row of this step is known.
 
-    Once a gain is known, only rows whose bound is no less are evaluated, several times as many at a time as before.
+    Once a gain is known, only rows whose bound may tie with it are evaluated, several times as many at a time as before.
 
     Returns:
-        Rows that may win, among them the best one, whose bound is its gain; and the best row of all others.
+        The best row; rows that may win later, among them rows whose bound is their gain; and the best of all others.
     """
     bounds = ranking.bounds
     stale = bounds > -np.inf
-    leader = rival = NOBODY
-    size = batch
-    rows = np.empty(0, dtype=np.int64)
-    while leader <= rival:
+    fresh = np.empty(0, dtype=np.int64)
+    largest, best, size = -math.inf, -1, batch
+    while True:
         rows, rival = ranking.top(size)
-        late = rows[stale[rows] & (bounds[rows] >= leader[0])]
+        late = rows[stale[rows] & (bounds[rows] >= largest - window.width(largest))]
         if len(late):
             bounds[late] = objective.probe(late)()
             stale[late] = False
-            best = late[int(bounds[late].argmax())]
-            leader = max(leader, (float(bounds[best]), -int(best)))
+            fresh = np.concatenate([fresh, late])
+            gains = bounds[fresh]
+            largest = float(gains.max())
+            best = int(fresh[gains >= largest - window.width(largest)].min())
+        if window.safe(largest, best, rival):
+            break
         size *= GROWTH
-    rows = rows[bounds[rows] >= rival[0]]
-    place, (bound, other) = _highest(bounds[rows], batch)
-    return rows[place], max(rival, (bound, -int(rows[-other])))
+    rows = rows[bounds[rows] >= rival[0] - window.width(largest)]
+    return best, *ranking.best_of(rows, batch, rival)
 
 
 def _take_while_best(
-    objective: Objective, bounds: FloatArray, rows: IntArray, rival: Rival, picks: _Recorder, k: int
+    objective: Objective,
+    bounds: FloatArray,
+    best: int,
+    rows: IntArray,
+    rival: Rival,
+    window: _Window,
+    picks: _Recorder,
+    k: int,
 ) -> None:
-    """Take the best of the rows while it beats the rival; `bounds` are brought down.
+    """Take the best row, and further ones of the batch while no other can be better; `bounds` are brought down.
 
     A row that has fallen below the rival stays below it, so only the others are looked at again.
     """
-    gains, gone = bounds[rows], []
-    probe: Probe | None = None
-    while len(rows):
-        best = int(gains.argmax())
-        gain, row = float(gains[best]), int(rows[best])
-        if gain == -np.inf or (gain, -row) < rival:
-            break
-        picks.take(row, gain)
-        gains[best] = -np.inf
-        gone.append(best)
-        if len(picks) == k:
-            break
-        hopeful = gains >= rival[0]
+    picks.take(best, float(bounds[best]))
+    bounds[best] = -np.inf
+    gains, probe = bounds[rows], None
+    gone = np.flatnonzero(rows == best).tolist()
+    while len(picks) < k:
+        hopeful = gains >= rival[0] - window.width(rival[0])
         if 2 * int(np.count_nonzero(hopeful)) <= len(rows):
             bounds[rows] = gains
             rows, gone, probe = rows[hopeful], [], None
@@ -333,4 +385,10 @@ def _take_while_best(
             probe = objective.probe(rows)
         gains = probe()
         gains[gone] = -np.inf
+        largest, place = float(gains.max()), window.best(gains)
+        if largest == -np.inf or not window.safe(largest, int(rows[place]), rival):
+            break
+        picks.take(int(rows[place]), float(gains[place]))
+        gains[place] = -np.inf
+        gone.append(place)
     bounds[rows] = gains
