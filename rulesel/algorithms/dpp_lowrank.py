@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from rulesel.algorithms import ties
 from rulesel.algorithms.given import Given, Progress, checked_given, checked_k
 from rulesel.algorithms.kdpp import log_esp, numerical_rank
 from rulesel.algorithms.neighbors import Zero, check_rows, directions, unit_rows
@@ -24,9 +25,6 @@ BLOCK = 8192
 
 STOP = 1e-10
 """Greedy stops at a residual below this share of the largest row's square: what is left is rounding."""
-
-TIE = 1e-9
-"""Residuals this close, relative to the largest, are equal: the lowest row wins."""
 
 SLACK = 1e-5
 """More than float32 products are off in a squared residual, relative to the largest row's square."""
@@ -225,7 +223,10 @@ class _Residuals:
         """The row of largest residual and that residual, or None where only rounding is left."""
         while True:
             found, largest = self._largest()
-            if self.reach == len(self.order) or largest * (1 - TIE) > self.rows.worth[self.order[self.reach]] ** 2:
+            if (
+                self.reach == len(self.order)
+                or largest * (1 - ties.TOLERANCE) > self.rows.worth[self.order[self.reach]] ** 2
+            ):
                 return None if found is None else (found, largest * self.rows.scale**2)
             self._extend(max(BLOCK, 2 * self.reach))
 
@@ -240,7 +241,7 @@ class _Residuals:
         largest = float(exact.max(initial=-np.inf))
         if not largest > STOP:
             return None, 0.0
-        return int(self.order[near[exact >= largest * (1 - TIE)]].min()), largest
+        return int(self.order[near[exact >= largest * (1 - ties.TOLERANCE)]].min()), largest
 
     def take(self, row: int) -> None:
         """Let a row repel, and the oldest of a full window no longer."""

@@ -17,6 +17,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from rulesel.algorithms import ties
 from rulesel.algorithms.given import Given, Progress, checked_first, checked_given, checked_k
 from rulesel.algorithms.neighbors import Zero, check_rows, unit_rows
 
@@ -101,7 +102,7 @@ class _Space:
         # Rounding of a float32 product grows like sqrt(d); this is at least ten standard deviations of it.
         self.rounding = np.float32(2.0**-23 * (2 + X.shape[1] ** 0.5 / 2))
         self.largest = np.float32(largest)
-        self.noise = largest * 2.0**-94  # of float64 differences, squared
+        self.noise = largest * ties.TOLERANCE**2  # a squared distance below which rows are copies
 
     def slack(self, square: Singles, bound: Singles) -> Singles:
         """How far off the squared distance to the nearest center may be, given a row's squared length and the distance.
@@ -125,7 +126,10 @@ class _Space:
     def nearest_mean(self) -> int:
         blocks = [np.arange(s, min(s + 4096, len(self.rows))) for s in range(0, len(self.rows), 4096)]
         mean = np.sum([self._double(block).sum(axis=0) for block in blocks], axis=0) / len(self.rows)
-        return int(np.concatenate([((self._double(block) - mean) ** 2).sum(axis=1) for block in blocks]).argmin())
+        squares = np.concatenate([((self._double(block) - mean) ** 2).sum(axis=1) for block in blocks])
+        return int(
+            np.argmax(squares <= squares.min() + ties.TOLERANCE * max(float(squares.max()), float(self.largest)))
+        )
 
     def _double(self, rows: Ints) -> Floats:
         block = self.rows[rows].astype(np.float64)
@@ -244,7 +248,9 @@ class _Search:
             tied = tied[np.argsort(rows[tied])]
             if (self.known_to[rows[tied]] < self.count - GROUP).any():  # one product for those that will be in doubt
                 self._settle(rows[np.argpartition(bound, -min(TOGETHER, len(bound)))[-TOGETHER:]])
-            tied = tied[_ranked(self._settle(rows[tied]), self.space.noise)[passed:]]
+            exact = self._settle(rows[tied])
+            exact[exact <= self.space.noise] = 0.0
+            tied = tied[ties.order(exact)[passed:]]
         return int(tied[0])
 
     def _settle(self, rows: Ints) -> Floats:
@@ -274,14 +280,6 @@ class _Search:
             np.minimum.at(out, own[row] - base, self.space.exact(self._centers[own[row]], self._centers[center]))
         out[len(self.bound) - np.arange(base, self.count) <= self.ignored] = 0  # only outliers were left
         return out
-
-
-def _ranked(values: Floats, noise: float) -> Ints:
-    """Order from the largest value down, the lowest index first among values that only float64 rounding parts."""
-    order = np.argsort(-values, kind="stable")
-    ranked = values[order]
-    level = np.append(0, np.cumsum(ranked[1:] < ranked[:-1] * (1 - 1e-12) - noise))
-    return order[np.lexsort((order, level))]
 
 
 def _centred(X: npt.NDArray[np.floating]) -> Singles:

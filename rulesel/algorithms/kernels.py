@@ -30,6 +30,8 @@ Vector = NDArray[Any]
 FEW = 2048
 """Rows whose cosines are taken in float64; so many add up to less than 2**52 steps."""
 STEP = 2.0**-40
+COINCIDENT = 1e-12
+"""Squared distance, as a share of the largest squared length, below which only the rounding of products parts rows."""
 
 BANDWIDTH_SAMPLE = 1000
 BANDWIDTH_NEIGHBOR = 10
@@ -131,13 +133,14 @@ def neighbor_bandwidth(points: NDArray[Any]) -> float:
 
 
 def _distances(points: NDArray[Any], rows: IntArray) -> NDArray[Any]:
-    """Euclidean distances of some rows to all rows, exactly 0 from a row to itself."""
+    """Euclidean distances of some rows to all rows, exactly 0 from a row to itself and to its copies."""
     near = points[rows]
     squared = near @ points.T
     squared *= -2
-    squared += np.einsum("ij,ij->i", points, points)
+    lengths = np.einsum("ij,ij->i", points, points)
+    squared += lengths
     squared += np.einsum("ij,ij->i", near, near)[:, None]
-    np.maximum(squared, 0, out=squared)
+    squared[squared < COINCIDENT * lengths.max(initial=0.0)] = 0.0
     squared[np.arange(len(rows)), rows] = 0
     distances: NDArray[Any] = np.sqrt(squared, out=squared)
     return distances

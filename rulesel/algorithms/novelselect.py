@@ -17,6 +17,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from rulesel.algorithms import ties
 from rulesel.algorithms.density import Mode, local_density
 from rulesel.algorithms.given import Given, Progress, checked_first, checked_given, checked_k
 from rulesel.algorithms.neighbors import Zero, unit_rows
@@ -31,9 +32,6 @@ CELLS = 2**23
 
 TOGETHER = 128
 """Rows worked out at a time."""
-
-TIE = 1e-10
-"""Novelties this close, relative to the best, are equal: the lowest row wins."""
 
 
 def novelselect(
@@ -120,7 +118,7 @@ def _start(features: Singles, mode: Mode, seed: int) -> int:
     rough = features @ mean.astype(np.float32)
     near = np.flatnonzero(rough >= rough.max() - 2 * SLACK)
     closeness = features[near].astype(np.float64) @ mean
-    return int(near[closeness >= closeness.max() - TIE][0])
+    return int(near[closeness >= closeness.max() - ties.TOLERANCE][0])
 
 
 class _Search:
@@ -209,11 +207,11 @@ class _Search:
             bound[open_], margin = self._estimate(rows[open_])
             key[open_] = bound[open_] * factor[open_]
             known[open_] = True
-            least = max(least, float((key[open_] - margin * factor[open_]).max()) * (1 - TIE))
+            least = max(least, float((key[open_] - margin * factor[open_]).max()) * (1 - ties.TOLERANCE))
         rivals = np.flatnonzero(known & (key >= least))
         bound[rivals] = self.total(rows[rivals])
         key[rivals] = bound[rivals] * factor[rivals]
-        best = float(key[rivals].max()) * (1 - TIE)
+        best = float(key[rivals].max()) * (1 - ties.TOLERANCE)
         return None if best <= outside else int(rivals[key[rivals] >= best][0])
 
     def _estimate(self, rows: Ints) -> tuple[Floats, Floats]:
