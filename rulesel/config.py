@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from rulesel.digest import digest
-from rulesel.errors import UsageError
+from rulesel.errors import UsageError, listed
 from rulesel.judges import Judge, judge_for
 from rulesel.judges.rubric import RubricJudge
 from rulesel.llm.names import model_id
@@ -22,6 +21,7 @@ from rulesel.rules.choose import Kernel
 from rulesel.rules.methods import Method
 from rulesel.rules.weights import WeightKind
 from rulesel.selection import Selector
+from rulesel.yaml_file import load_values
 
 COSMETIC = frozenset(
     {
@@ -337,7 +337,7 @@ def check(kind: type[C], values: dict[str, Any]) -> C:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        raise UsageError("; ".join(_mistake(e) for e in error.errors())) from error
+        raise UsageError(listed([_mistake(e) for e in error.errors()])) from error
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -346,12 +346,7 @@ def load(path: Path) -> dict[str, Any]:
     Raises:
         UsageError: the file is missing, no YAML, or not a mapping.
     """
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: {error.strerror if isinstance(error, OSError) else 'not UTF-8'}.") from error
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path} is no YAML: {str(error).splitlines()[0]}") from error
+    values = load_values(path).value
     if not isinstance(values, dict):
         raise UsageError(f"{path} holds no configuration: `rulesel init` writes one.")
     if isinstance(values.get("corpus"), str):
@@ -360,14 +355,26 @@ def load(path: Path) -> dict[str, Any]:
 
 
 def merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    """`base` with the values of `over` that are not None laid over it, section by section."""
+    """`base` with the values of `over` that are not None laid over it, section by section.
+
+    Raises:
+        UsageError: a section of `base` is none.
+    """
     result = dict(base)
     for name, value in over.items():
         if isinstance(value, dict):
-            result[name] = merged(base.get(name) or {}, value)
+            section = base.get(name) or {}
+            if not isinstance(section, dict):
+                raise UsageError(f"{name}: expected a section of settings (got {_shown(section)})")
+            result[name] = merged(section, value)
         elif value is not None:
             result[name] = value
     return {name: value for name, value in result.items() if value != {} or name in base}
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 200 else f"{text[:200]}…"
 
 
 def _mistake(error: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
@@ -375,5 +382,5 @@ def _mistake(error: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails
     if error["type"] == "missing":
         return f"{where} is missing: give it as an option or as `{where}:` in the config"
     message = str(error["msg"]).removeprefix("Value error, ")
-    value = "" if error["type"] == "value_error" else f" (got {error['input']!r})"
+    value = "" if error["type"] == "value_error" else f" (got {_shown(error['input'])})"
     return f"{where}: {message}{value}" if where else f"{message}{value}"

@@ -88,3 +88,9 @@ class Interrupted(RuleselError):
     """Stopped by the user; the same command goes on from here."""
 
     exit_code = 130
+
+
+def listed(mistakes: list[str]) -> str:
+    """Mistakes of one input on one line; of very many the first ten, and how many more there are."""
+    more = f"; and {len(mistakes) - 10:,} more" if len(mistakes) > 10 else ""
+    return "; ".join(mistakes[:10]) + more

@@ -162,16 +162,15 @@ def parameters(given: list[str] | None, option: str = "--param") -> dict[str, An
 
     Other text stays as it is, blanks and colons included.
     """
-    import yaml
-
     from rulesel.errors import UsageError
+    from rulesel.yaml_file import value_of
 
     found: dict[str, Any] = {}
     for one in given or []:
         name, sign, value = one.partition("=")
         if not sign or not name:
             raise UsageError(f"{option} takes NAME=VALUE, got {one!r}.")
-        read = yaml.safe_load(value)
+        read = value_of(value, f"{option} {name}")
         plain = isinstance(read, str) and value.lstrip()[:1] not in {'"', "'"}
         found[name] = value if plain or (isinstance(read, dict) and not value.lstrip().startswith("{")) else read
     return found

@@ -13,11 +13,10 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from rulesel.digest import digest
-from rulesel.errors import UnknownName, UsageError
+from rulesel.errors import UnknownName, UsageError, listed
 from rulesel.judges import Grades, Judge
 from rulesel.llm.base import ChatRequest, Completion, Failure, Lent
 from rulesel.llm.fence import fence
@@ -27,6 +26,7 @@ from rulesel.llm.names import model_id
 from rulesel.llm.wire import TOP_LOGPROBS
 from rulesel.prompts import load
 from rulesel.records import Batch, Status, UInt8
+from rulesel.yaml_file import load_values
 
 EXPLAINED_TOKENS = 256
 
@@ -192,12 +192,9 @@ def load_rubric(name: str) -> Rubric:
     if not path.is_file():
         raise UnknownName("rubric", name, BUILT_IN)
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return _OwnRubric.model_validate(content).rubric
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: no YAML: {error}") from error
+        return _OwnRubric.model_validate(load_values(path).value).rubric
     except ValidationError as error:
-        mistakes = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors())
+        mistakes = listed([f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in error.errors()])
         raise UsageError(f"{path}: {mistakes}. A rubric has name, text, low, high, of.") from error
 
 

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Hashable, Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from rulesel.errors import UsageError
+from rulesel.errors import UsageError, listed
 from rulesel.records import Rule, RuleSet
+from rulesel.yaml_file import Where, load_texts
 
-LARGEST = 4_000_000
-"""Bytes a rule file may have."""
+MOST = 1000
+"""Rules a file may hold: every one is compared with every other."""
 
 
 class RuleFile(BaseModel):
@@ -31,7 +32,7 @@ class RuleFile(BaseModel):
     domain: str = ""
     description: str = ""
     keywords: tuple[str, ...] = ()
-    rules: tuple[Rule, ...] = Field(min_length=1)
+    rules: tuple[Rule, ...] = Field(min_length=1, max_length=MOST)
 
 
 def read(path: Path) -> RuleFile:
@@ -40,50 +41,41 @@ def read(path: Path) -> RuleFile:
     Raises:
         UsageError: it cannot be read or is malformed; one line that names the file and lists every mistake.
     """
-    try:
-        if path.stat().st_size > LARGEST:
-            raise UsageError(f"{path}: larger than {LARGEST:,} bytes; this is no rule file.")
-        content = yaml.load(path.read_text(encoding="utf-8-sig"), Loader=_Texts)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{path}: not UTF-8 at byte {error.start}.") from error
-    except yaml.MarkedYAMLError as error:
-        where = f"{path}:{error.problem_mark.line + 1}" if error.problem_mark else str(path)
-        hint = (
-            " (a text with ': ' in it goes in quotes, or on the line after `|-`)"
-            if "mapping values" in str(error)
-            else ""
-        )
-        raise UsageError(f"{where}: {error.problem or error.context}{hint}.") from error
-    except yaml.YAMLError as error:
-        raise UsageError(f"{path}: {' '.join(str(error).split())}.") from error
-    except RecursionError as error:
-        raise UsageError(f"{path}: nested too deeply.") from error
-    return check(path, content)
+    loaded = load_texts(path)
+    return check(path, loaded.value, loaded.lines)
 
 
-def check(path: Path, content: object) -> RuleFile:
+def check(path: Path, content: object, lines: Mapping[Where, int] | None = None) -> RuleFile:
     """A rule file from what YAML holds.
+
+    Args:
+        path: names the file in messages.
+        content: what it holds.
+        lines: where the parts of it stand, as `yaml_file` tells.
 
     Raises:
         UsageError: one line that lists every mistake.
     """
+    above: Where = ()
     if isinstance(content, list):
-        content = {"rules": content}
+        content, above = {"rules": content}, ("rules",)
     if not isinstance(content, dict):
         raise UsageError(f"{path}: expected `rules:` and below it a list of rules, each with `name:` and `text:`.")
     try:
         found = RuleFile.model_validate(content)
     except ValidationError as error:
-        mistakes = [_mistake(dict(e), content) for e in error.errors(include_url=False)]
-        raise UsageError(f"{path}: {'; '.join(mistakes)}.") from None
+        known: dict[str, Any] = dict(content)
+        found_wrong: list[dict[str, Any]] = [dict(e) for e in error.errors(include_url=False)]
+        mistakes = [_mistake(e, known) + _line(tuple(e["loc"])[len(above) :], lines or {}) for e in found_wrong]
+        raise UsageError(f"{path}: {listed(mistakes)}.") from None
     twice = [
         *_twice("name", (rule.name for rule in found.rules)),
         *_twice("content", (rule.id for rule in found.rules)),
     ]
     if twice:
-        names = "; ".join(f"rules {', '.join(str(i + 1) for i in rows)} have the same {what}" for what, rows in twice)
+        names = listed(
+            [f"rules {', '.join(str(i + 1) for i in rows[:10])} have the same {what}" for what, rows in twice]
+        )
         raise UsageError(f"{path}: {names}.")
     return found
 
@@ -130,38 +122,17 @@ def _mistake(error: dict[str, Any], content: dict[str, Any]) -> str:
     return f"{' '.join(str(part) for part in where)}: {message}"
 
 
+def _line(where: Where, lines: Mapping[Where, int]) -> str:
+    """The line of the nearest part that stands in the file."""
+    near = next((where[:n] for n in range(len(where), 0, -1) if where[:n] in lines), None)
+    return "" if near is None else f" (line {lines[near]})"
+
+
 def _twice(what: str, values: Iterable[str]) -> list[tuple[str, list[int]]]:
     rows: dict[str, list[int]] = {}
     for i, value in enumerate(values):
         rows.setdefault(value, []).append(i)
     return [(what, where) for where in rows.values() if len(where) > 1]
-
-
-class _Texts(yaml.SafeLoader):
-    """Every scalar is text, but for an empty one or `null`."""
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """Refuse aliases: a few lines of them can stand for gigabytes."""
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # untyped in its stubs
-            raise yaml.constructor.ConstructorError(None, None, "aliases (*name) are not allowed", mark)
-        return super().compose_node(parent, index)
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:  # noqa: FBT001
-        """Refuse a repeated key: YAML would silently keep the last."""
-        seen = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"{key.value!r} appears twice", key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
-
-
-_NULL = "tag:yaml.org,2002:null"
-_Texts.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in kinds if tag == _NULL]
-    for first, kinds in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
 
 
 class _Readable(yaml.SafeDumper):

@@ -122,7 +122,7 @@ def test_a_rubric_file_has_its_own_scale_and_labels(tmp_path: Path) -> None:
         ("name: x\ntext: y\nlow: 5\nhigh: 5\n", "must be below"),
         ("name: x\ntext: y\nscale: 3\n", "scale: Extra"),
         ("- a\n- b\n", "file: "),
-        ("a: [", "no YAML"),
+        ("a: [", r"r\.yaml:\d+: did not find"),
     ],
 )
 def test_a_malformed_rubric_file_says_what_is_wrong(tmp_path: Path, content: str, message: str) -> None:

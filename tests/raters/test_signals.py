@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from rulesel.errors import RuleselError
 from rulesel.raters import Lent, rater_for
+from rulesel.raters import signals as signals_module
 from rulesel.raters.signals import Signals, isolation, processes
 from rulesel.raters.signals import engine as engine_module
 from rulesel.raters.signals.engine import connect
@@ -519,6 +520,10 @@ def test_a_check_that_outlasts_its_time_is_a_refusal(monkeypatch):
     slow = nested("({} > 1 AND n_words > 2)::INTEGER", 60)
     assert Signals().refuses(rule(slow)) == "it takes too long to be checked"
     assert Signals().refuses(rule("n_words / 9.0")) is None
+    rater = Signals()
+    monkeypatch.setattr(signals_module, "refusal", lambda sql: isolation.TOO_LONG)
+    reasons = [rater.refuses(rule(f"n_words / {n}.0")) for n in range(4)]
+    assert reasons == [isolation.TOO_LONG] * 3 + ["it was not checked: 3 others took too long to be checked"]
 
 
 @pytest.mark.slow

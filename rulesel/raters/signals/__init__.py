@@ -20,7 +20,7 @@ from pydantic import Field, PrivateAttr
 from rulesel.digest import digest
 from rulesel.raters import Lent, Rater
 from rulesel.raters.signals.engine import Answers
-from rulesel.raters.signals.isolation import Isolated, Known, refusal
+from rulesel.raters.signals.isolation import TOO_LONG, Isolated, Known, refusal
 from rulesel.raters.signals.vocabulary import COLUMNS, MACROS
 from rulesel.records import Batch, Flag, Int64, Ratings, Rule, Status
 
@@ -34,6 +34,8 @@ _FEWEST_ROWS = 1024
 """Rows of a query: planning one takes as long as rating a few hundred rows."""
 _BYTES = 4_000_000
 _MOST_WORKERS = 8
+_MOST_SLOW = 3
+"""Expressions whose check may run out of time before no more are checked."""
 _REASONS = 20
 """Failed cells of a rule and batch whose reason is kept."""
 
@@ -73,6 +75,8 @@ class Signals(Rater):
         if rule.sql is None:
             return "the rule has no sql expression"
         if rule.sql not in self._refusals:
+            if list(self._refusals.values()).count(TOO_LONG) >= _MOST_SLOW:
+                return f"it was not checked: {_MOST_SLOW} others took too long to be checked"
             self._refusals[rule.sql] = refusal(rule.sql)
         return self._refusals[rule.sql]
 

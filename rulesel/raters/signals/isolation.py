@@ -19,6 +19,7 @@ CHECKING = 3.0
 """Seconds of computing that the check of an expression may take."""
 SECONDS = 10.0
 """Seconds of computing that an expression may take on a block of examples."""
+TOO_LONG = "it takes too long to be checked"
 GIVEN_UP = 3
 """Blocks on which an expression may fail so before it is not evaluated any more."""
 
@@ -29,7 +30,7 @@ def refusal(sql: str) -> str | None:
     try:
         answer: str | None = process.ask(CHECKING, Check(sql))
     except Ended as ended:
-        return "it takes too long to be checked" if ended.late else f"it cannot be checked: {ended}"
+        return TOO_LONG if ended.late else f"it cannot be checked: {ended}"
     except BaseException:
         process.end()
         raise
