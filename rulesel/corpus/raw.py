@@ -34,6 +34,10 @@ class Damaged(Exception):
     """The bytes end early or are damaged, so that nothing after this point can be read."""
 
 
+class Foreign(Damaged):
+    """The source is written in a way that would be misread; the text says how, and what to do."""
+
+
 class Raw(NamedTuple):
     """One record as it stands in the source.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from rulesel.corpus.mapping import FieldMapping
-from rulesel.corpus.raw import Damaged, Format, Raw, RecordReader, Unusable
+from rulesel.corpus.raw import Damaged, Foreign, Format, Raw, RecordReader, Unusable
 from rulesel.corpus.source import Source
 from rulesel.digest import digest
 from rulesel.errors import CorpusError
@@ -205,6 +205,8 @@ def content_hash(prompt: str | None, response: str) -> str:
 
 def damaged(name: str, n_records: int, error: Damaged) -> CorpusError:
     """The error for a source that ends early: how far it goes and what to do."""
+    if isinstance(error, Foreign):
+        return CorpusError(f"{name} {error}")
     return CorpusError(
         f"{name} is damaged: {error}. Records readable before that: {n_records:,}. "
         "Fetch the file again; nothing is selected from a part of it."

@@ -9,13 +9,17 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
-from rulesel.corpus.raw import MAX_RECORD, Damaged
+from rulesel.corpus.raw import MAX_RECORD, Damaged, Foreign
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 Compression = Literal["gzip", "zstd"]
 BLOCK = 1 << 20
+_LONG_WINDOW = (
+    "is zstd with a window beyond the 128 MiB that are read. Unpack it, which needs that memory: zstd -d --keep --long=31 "
+    "and the file's name."
+)
 _GZIP_FORMAT = 31  # zlib's wbits for a stream with gzip's header and checksum
 
 
@@ -102,6 +106,8 @@ def _unzstd(file: Tally) -> Iterator[bytes]:
         try:
             block = stream.read(BLOCK)
         except OSError as error:
+            if "too much memory" in str(error):
+                raise Foreign(_LONG_WINDOW) from error
             early = "Truncated" in str(error)
             raise Damaged("the zstd data ends early" if early else f"the zstd data is broken: {error}") from error
         if not block:

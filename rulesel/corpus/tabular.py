@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import ClassVar, NamedTuple
 
+from rulesel.corpus.advice import Subject
+from rulesel.corpus.dialect import refuse_ambiguous, refuse_escapes, refuse_header, refuse_open, refuse_remains
 from rulesel.corpus.raw import (
     BLANK,
     BOM,
@@ -17,7 +19,6 @@ from rulesel.corpus.raw import (
     NOT_UTF8,
     RAGGED,
     TOO_LONG,
-    Damaged,
     Format,
     Raw,
     RecordReader,
@@ -27,8 +28,6 @@ from rulesel.corpus.stream import Compression, Tally, blocks, lines, sha256_of
 from rulesel.errors import CorpusError
 
 _DELIMITERS = b",\t;|"
-_MAX_REREAD = 4 * MAX_RECORD
-"""Bytes read again after broken quotes before the file is given up; the time would grow quadratically without it."""
 
 
 class Csv(RecordReader):
@@ -41,6 +40,7 @@ class Csv(RecordReader):
 
     def __init__(self, source: Source, compression: Compression | None) -> None:
         self._path = source.path
+        self._subject = Subject(source.name, compression)
         self._compression = compression
         self._sha256: str | None = None
         self.n_bytes = source.path.stat().st_size
@@ -54,7 +54,8 @@ class Csv(RecordReader):
             content = lines(blocks(Tally(file), self._compression))
             start = next(content)
             feed = _Lines(chain([start], content))
-            row = next(_rows(feed, delimiter(start[0] or b"")))
+            refuse_header(start[0] or b"", self._subject)
+            row = next(_rows(feed, delimiter(start[0] or b""), self._subject))
             if row.cells is None:
                 raise CorpusError(f"{name}: the first row should name the columns: {row.reason}.")
             return b"\n".join(feed.used) + b"\n"
@@ -64,10 +65,12 @@ class Csv(RecordReader):
         names = field_names(self.header)
         with self._path.open("rb", buffering=0) as file:
             tally = Tally(file)
-            rows = _rows(_Lines(lines(blocks(tally, self._compression))), delimiter(self.header))
+            mark = delimiter(self.header)
+            rows = _rows(_Lines(lines(blocks(tally, self._compression))), mark, self._subject)
             next(rows, None)
             for line, record, cells, reason in rows:
                 self.bytes_read = tally.n_bytes
+                refuse_ambiguous(record, cells, mark, len(names), line, self._subject)
                 if cells is None:
                     yield Raw(line, record, None, reason)
                 elif len(cells) != len(names):
@@ -122,10 +125,15 @@ class _Row(NamedTuple):
     reason: str
 
 
-def _rows(feed: _Lines, mark: str) -> Iterator[_Row]:
-    """Rows, the header among them. After a row with broken quotes reading goes on at the line after its first."""
+def _rows(feed: _Lines, mark: str, file: Subject) -> Iterator[_Row]:
+    """Rows, the header among them. A row with broken quotes costs itself where it is sure to end with its line.
+
+    Raises:
+        Foreign: what follows a broken row may be the rest of it.
+    """
     _allow_long_fields()
     reader = csv.reader(feed, delimiter=mark, strict=True)
+    broken = 0
     while True:
         line = feed.begin()
         try:
@@ -133,12 +141,21 @@ def _rows(feed: _Lines, mark: str) -> Iterator[_Row]:
         except StopIteration:
             return
         except _TooLong:
-            yield _Row(line, b"", None, TOO_LONG if feed.give_back() else MALFORMED)
+            if feed.n_lines > 1:
+                refuse_open(line)
+            broken = line
+            yield _Row(line, b"", None, TOO_LONG)
         except csv.Error:
-            feed.give_back()
+            row = b"\n".join(feed.used)
+            refuse_escapes(row, line, file)
+            if feed.n_lines > 1 or row.count(b'"') % 2:
+                refuse_open(line)
+            broken = line
             yield _Row(line, b"", None, MALFORMED)
         else:
             record = b"\n".join(feed.used).removesuffix(b"\r")
+            if broken:
+                refuse_remains(record, mark, broken, line)
             yield _Row(line, record, None if feed.undecodable else cells, NOT_UTF8 if feed.undecodable else "")
 
 
@@ -154,7 +171,6 @@ class _Lines:
         self._waiting: deque[bytes | None] = deque()
         self._line = 0
         self._size = 0
-        self._reread = 0
         self._used: list[bytes | None] = []
         self.undecodable = False
 
@@ -162,22 +178,17 @@ class _Lines:
     def used(self) -> list[bytes]:
         return [line for line in self._used if line is not None]
 
+    @property
+    def n_lines(self) -> int:
+        """Lines of the row so far."""
+        return len(self._used)
+
     def begin(self) -> int:
         """Start a row; the number of its first line."""
         self._used = []
         self._size = 0
         self.undecodable = False
         return self._line + 1
-
-    def give_back(self) -> bool:
-        """Put back all lines of the row but the first; whether it was the only one."""
-        others = self._used[1:]
-        self._waiting.extendleft(reversed(others))
-        self._line -= len(others)
-        self._reread += sum(len(line or b"") for line in others)
-        if self._reread > _MAX_REREAD:
-            raise Damaged(f"quotes that are never closed, the last one opened in line {self._line}")
-        return not others
 
     def __iter__(self) -> Iterator[str]:
         return self

@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import subprocess
 import tarfile
 import threading
 import zipfile
@@ -79,14 +80,14 @@ BAD = {
     "zip": ("a.jsonl", zipped(GOOD), "a.jsonl is a zip archive (or an .xlsx workbook). Unpack it: unzip a.jsonl;"),
     "bzip2": ("a.jsonl.bz2", b"BZh91AY&SY", "is compressed with bzip2. Unpack it: bunzip2 --keep a.jsonl.bz2"),
     "xz": ("a.jsonl.xz", b"\xfd7zXZ\x00", "is compressed with xz. Unpack it: unxz --keep a.jsonl.xz"),
-    "tar": ("a.tar", tar(GOOD), "a.tar is a tar archive. Unpack it: tar xf a.tar"),
-    "tar in gzip": ("a.tgz", gzip.compress(tar(GOOD)), "a.tgz is a tar archive inside gzip. Unpack it: tar xf a.tgz"),
+    "tar": ("a.tar", tar(GOOD), "a.tar is a tar archive. Unpack it: tar xkf a.tar"),
+    "tar in gzip": ("a.tgz", gzip.compress(tar(GOOD)), "a.tgz is a tar archive inside gzip. Unpack it: tar xkf a.tgz"),
     "gzip in gzip": ("a.gz", gzip.compress(gzip.compress(GOOD)), "a.gz is packed twice"),
     "Parquet in gzip": ("a.gz", gzip.compress(parquet(text=["a"])), "a.gz is packed twice"),
     "UTF-16": (
         "a.jsonl",
         GOOD.decode().encode("utf-16"),
-        "is text in UTF-16. Convert it: iconv -f UTF-16 -t UTF-8 a.jsonl",
+        "is text in UTF-16. Convert it: iconv -f UTF-16 -t UTF-8 < a.jsonl > a.utf8",
     ),
     "web page": ("a.jsonl", b"<!DOCTYPE html><html>", "a.jsonl is a web page. Download the file itself"),
     "LFS pointer": ("a.parquet", b"version https://git-lfs.github.com/spec/v1\n", "Fetch the file: git lfs pull"),
@@ -114,7 +115,7 @@ BAD = {
         b'"text" x\na\n',
         "should name the columns: quotes or line breaks out of place.",
     ),
-    "CSV with an endless header": ("a.csv", b'"text\na\n', "should name the columns: quotes or line breaks"),
+    "CSV with an endless header": ("a.csv", b'"text\na\n', "a.csv has a quote in line 1 that is not closed"),
     "CSV with a Latin-1 header": ("a.csv", b"text,\xff\na,b\n", "should name the columns: not valid UTF-8."),
     "CSV cut off in the header": (
         "a.csv.gz",
@@ -308,10 +309,78 @@ def test_a_named_pipe_is_read_once_and_copied(tmp_path: Path) -> None:
     assert sum(map(len, corpus.chunks())) == sum(map(len, corpus.chunks())) == 3000
 
 
-def test_the_advice_for_a_json_array_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+RECORDS = [
+    {"prompt": 'ä} {"', "response": "r\n}\n{", "n": [{"m": 1}, {"m": 2**70}]},
+    {"prompt": "p", "response": "s"},
+] * 3
+ARRAY = json.dumps(RECORDS).encode()
+PRETTY = b"\n".join(json.dumps(record, indent=2, ensure_ascii=False).encode() for record in RECORDS)
+LINES = b"".join(json.dumps(record).encode() + b"\n" for record in RECORDS)
+CONVERTIBLE = {
+    "array": (ARRAY, "is one JSON array"),
+    "array over lines": (json.dumps(RECORDS, indent=1).encode(), "is one JSON array"),
+    "array with a mark": (b"\xef\xbb\xbf" + ARRAY, "is one JSON array"),
+    "array in gzip": (gzip.compress(ARRAY), "is one JSON array"),
+    "array in zstd": (zstd(ARRAY), "is one JSON array"),
+    "objects over lines": (PRETTY, "objects that span several lines"),
+    "objects over lines with a mark": (b"\xef\xbb\xbf" + PRETTY, "objects that span several lines"),
+    "one object over lines": (json.dumps(RECORDS[0], indent=4).encode(), "objects that span several lines"),
+    "objects over lines in gzip": (gzip.compress(PRETTY), "objects that span several lines"),
+    "an object over two lines": (b'{"prompt": "p",\n"response": "r"}\n', "objects that span several lines"),
+    "long objects over lines": (
+        json.dumps({"prompt": "p" * 99999, "response": "r"}, indent=1).encode(),
+        "several lines",
+    ),
+    "objects in one line": (LINES.replace(b"\n", b""), "several objects in one line"),
+    "objects in one line with spaces": (LINES.replace(b"\n", b" "), "several objects in one line"),
+    "UTF-16": (LINES.decode().encode("utf-16"), "UTF-16"),
+    "UTF-16 without a mark": (LINES.decode().encode("utf-16-le"), "UTF-16LE"),
+    "UTF-16 in gzip": (gzip.compress(LINES.decode().encode("utf-16")), "UTF-16"),
+    "UTF-32": (LINES.decode().encode("utf-32"), "UTF-32"),
+    "CR alone": (LINES.replace(b"\n", b"\r"), "CR alone"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["my data.jsonl", "my data.json.gz", "my data"])
+@pytest.mark.parametrize("kind", CONVERTIBLE)
+def test_the_advice_makes_a_file_that_is_read_and_harms_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, name: str
+) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("my data.json").write_text(json.dumps([{"prompt": "ä", "response": "r\n"}] * 3))
+    content, what = CONVERTIBLE[kind]
+    Path(name).write_bytes(content)
+    Path("my data.1.jsonl").write_text("somebody's")
     with pytest.raises(CorpusError) as error:
-        open_corpus(Path("my data.json"))
-    assert os.system(str(error.value).split("Convert it: ")[1]) == 0
-    assert sum(map(len, open_corpus(Path("my data.jsonl")).chunks())) == 3
+        open_corpus(Path(name))
+    assert what in str(error.value)
+    subprocess.run(str(error.value).split("Convert it: ")[1], shell=True, check=True)
+    (made,) = set(tmp_path.iterdir()) - {tmp_path / name, tmp_path / "my data.1.jsonl"}
+    assert sum(map(len, open_corpus(made).chunks())) >= 1
+    if "objects" in kind or "array" in kind or "UTF" in kind:
+        found = [json.loads(line) for line in made.read_text("utf-8-sig").splitlines()]
+        assert found in (RECORDS, RECORDS[:1], [{"prompt": "p", "response": "r"}]) or len(found) == 1
+    assert Path(name).read_bytes() == content
+    assert Path("my data.1.jsonl").read_text() == "somebody's"
+
+
+def test_lines_of_lists_are_not_called_an_array(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('["p", "r"]\n["q", "s"]\n')
+    with pytest.raises(CorpusError, match="2 x valid JSON, but not an object"):
+        open_corpus(path)
+
+
+def test_a_broken_first_line_does_not_make_the_file_a_stranger(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(GOOD[:-9] + b"\n" + GOOD + GOOD)
+    assert sum(map(len, open_corpus(path).chunks())) == 2
+
+
+def test_zstd_with_a_long_window_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl.zst"
+    block = len(GOOD) << 3 | 1
+    path.write_bytes(b"\x28\xb5\x2f\xfd\x00\xa8" + block.to_bytes(3, "little") + GOOD)  # a window of 2 GiB
+    with pytest.raises(CorpusError, match=r"window beyond .* zstd -d --keep --long=31") as error:
+        open_corpus(path)
+    assert "Fetch it again" not in str(error.value)

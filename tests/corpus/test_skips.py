@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from rulesel.corpus import Corpus, open_corpus, raw
-from rulesel.corpus import tabular as tabular_module
 from rulesel.errors import CorpusError
 
 GOOD = b'{"prompt": "p", "response": "r"}'
@@ -188,8 +187,6 @@ def test_a_bad_conversation_is_skipped(tmp_path: Path, turns: object, reason: st
         (b"a,\xff", [(3, "not valid UTF-8")]),
         (b'a,"b" c', [(3, "quotes or line breaks out of place")]),
         (b"a\rb,c", [(3, "quotes or line breaks out of place")]),
-        (b'a,"b', [(3, "quotes or line breaks out of place")]),
-        (b'"a,b\nc,d\n', [(3, "quotes or line breaks out of place"), (5, "blank line")]),
     ],
 )
 def test_a_bad_row_is_skipped_and_the_rows_around_it_are_read(
@@ -204,40 +201,18 @@ def test_a_bad_row_is_skipped_and_the_rows_around_it_are_read(
     assert corpus.n_records == corpus.n_examples + len(skips)
 
 
-def test_a_stray_quote_costs_its_own_line_and_no_other(tmp_path: Path) -> None:
-    path = tmp_path / "a.csv"
-    rows = [b"p,r%d" % i for i in range(50)]
-    rows[10] = b'p,"open'
-    rows[30] = b'"x" y,r'
-    path.write_bytes(b"prompt,response\n" + b"\n".join(rows))
-    corpus, responses, numbers = read(path)
-    assert [line for line, _ in corpus.skips] == [12, 32]
-    assert responses == [f"r{i}" for i in range(50) if i not in (10, 30)]
-    assert numbers == [i for i in range(50) if i not in (10, 30)]
-
-
-def test_quotes_that_never_match_end_the_reading_instead_of_rereading_for_ever(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tabular_module, "_MAX_REREAD", 10_000)
-    path = tmp_path / "a.csv"
-    path.write_bytes(b"prompt,response\n" + b"p,r\n" * 1000 + b'a",b,"\n' * 300)
-    corpus = open_corpus(path)
-    with pytest.raises(CorpusError, match=r"quotes that are never closed, the last one opened in line 1\d{3}\."):
-        list(corpus.chunks())
-
-
 def test_a_row_beyond_the_bound_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("stream", "tabular"):
         monkeypatch.setattr(f"rulesel.corpus.{module}.MAX_RECORD", 200_000)
     path = tmp_path / "a.csv"
     line = "x" * 999 + "\n"
-    path.write_text("text\nfirst\n" + "y" * 200_001 + "\n" + f'"{line * 150}"\n' + f'"{line * 250}"\nlast\n')
+    path.write_text("text\nfirst\n" + "y" * 200_001 + "\n" + f'"{line * 150}"\nlast\n')
     corpus, responses, _ = read(path)
-    assert corpus.skips[0] == (3, raw.TOO_LONG)
-    assert corpus.skips[1] == (155, raw.MALFORMED)
-    assert responses[:2] == ["first", line * 150]
-    assert responses[-1] == "last"
+    assert corpus.skips == [(3, raw.TOO_LONG)]
+    assert responses == ["first", line * 150, "last"]
+    path.write_text(f'text\n"{line * 250}"\nlast\n')
+    with pytest.raises(CorpusError, match="quote in line 2 that is not closed"):
+        read(path)
 
 
 def test_a_text_that_does_not_decode_costs_its_row(tmp_path: Path) -> None:
