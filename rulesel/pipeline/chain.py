@@ -12,6 +12,7 @@ from rulesel.engines.ray import Cluster
 from rulesel.errors import UsageError
 from rulesel.llm.names import is_free
 from rulesel.llm.starts import Tried
+from rulesel.pipeline.constant import NARROW, narrow
 from rulesel.pipeline.grading import grade
 from rulesel.pipeline.lending import attempt
 from rulesel.pipeline.measuring import measured_rules, tell
@@ -177,7 +178,9 @@ class Chain:
         if any(one.why is None for one in found):
             self.store.rules.keep(rule_set)
             self._raters["measured"] = Signals()
-        return rule_set, rated(self.store, rule_set, contents, number, self._measured)
+        sample = rated(self.store, rule_set, contents, number, self._measured)
+        self._tell_spread(sample)
+        return rule_set, sample
 
     def evidence(self, rule_set: RuleSet, sample: Rated) -> Evidence:
         """What is known of the rules beside the sample's ratings."""
@@ -274,6 +277,15 @@ class Chain:
     def free(self) -> bool:
         """True if nobody can send a bill for this run."""
         return all(map(is_free, self.models))
+
+    def _tell_spread(self, sample: Rated) -> None:
+        """That the rater hardly tells examples apart, where that is so."""
+        hardly = narrow(sample.values)
+        if not self.config.sample_rater.exact and 2 * hardly > sample.values.shape[1]:
+            self.watcher.say(
+                f"warning: {hardly} of {sample.values.shape[1]} rules have nine tenths of their ratings within {NARROW:g} "
+                "of the scale: this judge hardly tells these examples apart"
+            )
 
     def _tell_flags(self, contents: Int64, rater: int) -> None:
         """What is unusual about ratings that are valid all the same."""

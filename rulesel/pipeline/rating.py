@@ -11,12 +11,14 @@ from operator import itemgetter
 import numpy as np
 
 from rulesel.errors import TooManyFailures
+from rulesel.pipeline.constant import ROWS, Constant
 from rulesel.pipeline.lending import Lender
 from rulesel.pipeline.watch import Progress, Pulse, Watcher
 from rulesel.raters import Lent, Rater
 from rulesel.raters.chat import Chat
 from rulesel.records import Batch, Int64, Ratings, Rule, Status, UInt8
 from rulesel.store import Cells, Store
+from rulesel.store.ratings import UNRATED
 
 ALARM_ROWS = 50
 """Rows after which a rater that mostly fails is stopped."""
@@ -57,6 +59,7 @@ def rate(
     total = len(np.unique(contents)) * len(numbers)
     done = total - sum(cells.n for cells in missing)
     tally = Tally(max_failed, stage, settled(store, contents, numbers, number, again), total - done)
+    constant = constancy(store, rater, judge, rules, contents, stage)
 
     def progress(answers: int) -> Progress:
         reused = lender.ledger.spent.reused
@@ -68,7 +71,7 @@ def rate(
     if total:
         watcher.progress(progress(0))
     waiting: deque[tuple[Int64, tuple[int, ...]]] = deque()
-    parts = _parts(store, rater, blocks(missing), by_number, waiting)
+    parts = _parts(store, rater, blocks(missing), by_number, waiting, ROWS if constant is not None else 0)
     for ratings in _rated(rater, parts, lender.lent(stage, answered=pulse.answered)):
         part, columns = waiting.popleft()
         store.ratings.add(part, columns, number, stage, ratings, replace=bool(again))
@@ -76,8 +79,30 @@ def rate(
         done += ratings.values.size
         tally.add(ratings.status)
         tally.alarm()
+        if constant is not None:
+            constant.add(columns, ratings.values)
+            constant.alarm()
         pulse.kept()
     return number
+
+
+def constancy(
+    store: Store, rater: Rater, judge: str, rules: Sequence[Rule], contents: Int64, stage: str
+) -> Constant | None:
+    """What tells that the rater answers one number to everything; None where ratings are computed or rules are chosen.
+
+    Raises:
+        TooManyFailures: it has answered so already.
+    """
+    if rater.exact or stage != "sample" or not rules:
+        return None
+    numbers = store.rules.numbers(rules)
+    constant = Constant(judge, dict(zip(numbers, rules, strict=True)))
+    values, status = store.ratings.matrix(contents, numbers, store.rules.rater_number(rater.id))
+    there = (status != UNRATED).any(axis=1)
+    constant.add(numbers, values[there])
+    constant.alarm()
+    return constant
 
 
 def check_failures(
@@ -182,16 +207,29 @@ def _parts(
     missing: Sequence[Cells],
     by_number: Mapping[int, Rule],
     waiting: deque[tuple[Int64, tuple[int, ...]]],
+    first: int,
 ) -> Iterator[tuple[Batch, list[Rule]]]:
-    """Batches and the rules to rate them on; what they are in the store is left in `waiting`."""
+    """Batches and the rules to rate them on; what they are in the store is left in `waiting`.
+
+    A batch ends at the row `first`, so that the first rows can be looked at by themselves.
+    """
     for cells in missing:
         wanted = [by_number[rule] for rule in cells.rules]
         size = max(1, min(rater.chunk, REQUESTS // len(wanted))) if isinstance(rater, Chat) else rater.chunk
         for part, batch in store.corpora.batches(cells.contents, max(size, READ)):
-            for start in range(0, len(part), size):
-                rows = slice(start, start + size)
+            for rows in _slices(len(part), size, first):
                 waiting.append((part[rows], cells.rules))
                 yield Batch(batch.hashes[rows], batch.prompts[rows], batch.responses[rows]), wanted
+            first -= len(part)
+
+
+def _slices(n: int, size: int, first: int) -> Iterator[slice]:
+    """0 to n in parts of at most `size`, one of which ends at `first`."""
+    start = 0
+    while start < n:
+        stop = min(start + size, n, first if start < first else n)
+        yield slice(start, stop)
+        start = stop
 
 
 def _rated(rater: Rater, parts: Iterator[tuple[Batch, list[Rule]]], lent: Lent) -> Iterator[Ratings]:

@@ -15,7 +15,8 @@ from rulesel.engines import SHARD, Job, make_job, open_job
 from rulesel.engines.parts import Part, read_part
 from rulesel.engines.ray import Cluster
 from rulesel.errors import UsageError
-from rulesel.pipeline.rating import READ, Tally, settled
+from rulesel.pipeline.constant import Constant
+from rulesel.pipeline.rating import READ, Tally, constancy, settled
 from rulesel.pipeline.watch import Progress, Watcher
 from rulesel.raters import Rater
 from rulesel.records import Batch, Int64, Ratings, Rule, Status
@@ -218,7 +219,8 @@ def rate_on(
     number = store.rules.rater_number(rater.id)
     total, missing = len(np.unique(contents)) * len(rules), sum(job.examples * len(job.rules) for job in jobs)
     tally = Tally(max_failed, stage, settled(store, contents, store.rules.numbers(rules), number, again), missing)
-    take = _taking(store, tally, total - missing, total, stage, watcher, again)
+    constant = constancy(store, rater, judge, rules, contents, stage)
+    take = _taking(store, tally, constant, total - missing, total, stage, watcher, again)
     for job in jobs:
         cluster.rate_shards(job, job.missing(), progress=take(job), tick=watcher.check)
         shutil.rmtree(job.folder)
@@ -226,7 +228,14 @@ def rate_on(
 
 
 def _taking(
-    store: Store, tally: Tally, done: int, total: int, stage: str, watcher: Watcher, again: Collection[Status]
+    store: Store,
+    tally: Tally,
+    constant: Constant | None,
+    done: int,
+    total: int,
+    stage: str,
+    watcher: Watcher,
+    again: Collection[Status],
 ) -> Callable[[Job], Callable[[int, int], None]]:
     """What is done with each finished shard: merged, counted, reported."""
 
@@ -238,6 +247,9 @@ def _taking(
             tally.add(part.ratings.status)
             watcher.progress(Progress(f"rate {stage}", done, total, "ratings", tally.by_kind()))
             tally.alarm()
+            if constant is not None:
+                constant.add(store.rules.numbers(job.rules), part.ratings.values)
+                constant.alarm()
 
         return finished
 
