@@ -16,7 +16,7 @@ from rulesel.errors import ModelError
 from rulesel.llm.labels import DIGITS, LOW_MASS
 from rulesel.records import Float64
 
-STARTS = ("", "Rating: ", "Rating:", "Score: ", "Score:")
+STARTS = ("", "Rating: ", "Rating:", "Score: ", "Score:", "Answer: ")
 """Tried in this order; of those that are nearly equal the first is kept."""
 BEYOND = ("6", "7", "8", "9")
 """Digits that are no labels: their mass shows a start that suggests another scale."""

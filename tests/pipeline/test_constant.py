@@ -101,12 +101,16 @@ def test_a_narrow_spread_of_expectations_is_a_warning(model, model_config, plant
 def test_failures_asked_again_do_not_stop_a_run_that_ended_well(model, model_config, planted, tmp_path):
     from rulesel.pipeline.retrying import find_failures, go_on
 
-    model.answer = staticmethod(lambda request: str(int(6 * unit(str(request.messages)))))
-    run(config_of(model_config, planted))
-    with Store(tmp_path / "store.duckdb") as store:
-        store.db.con.execute("UPDATE ratings SET status = 4, value = NULL WHERE content < 60")
+    def answer(request):
+        drawn = unit(str(request.messages))
+        return "no digit here" if drawn < 0.2 else str(int(6 * unit("again", str(drawn))))
+
+    model.answer = staticmethod(answer)
+    run(config_of(model_config, planted, max_failed=0.5, coverage=0.1))
+    asked = model.asked
     model.answer = staticmethod(lambda request: "4")
     go_on(find_failures(tmp_path / "store.duckdb"), {})
+    assert model.asked > asked + 250
 
 
 def count(n, *columns):

@@ -41,7 +41,7 @@ def test_a_model_that_begins_with_a_word_is_given_a_start():
     assert (rate(rater).status == Status.low_mass).all()
     found = rater.try_starts(BATCH, RULE, LENT)
     assert [one.start for one in found] == list(STARTS)
-    assert [round(one.mass, 2) for one in found] == [0.1, 0.9, 0.1, 0.6, 0.1]
+    assert [round(one.mass, 2) for one in found] == [0.1, 0.9, 0.1, 0.6, 0.1, 0.1]
     begun = rater.starting(best(found).start, best(found).mass)
     ratings = rate(begun)
     assert (ratings.status == Status.ok).all()
