@@ -1,5 +1,6 @@
 """No test reaches beyond this machine, and every one repeats; with --most-cpu what is not marked slow is quick."""
 
+import importlib
 import ipaddress
 import os
 import socket
@@ -15,6 +16,12 @@ def pytest_addoption(parser):
     parser.addoption(
         "--most-cpu", type=float, metavar="S", help="a test not marked slow fails where it takes more seconds of CPU"
     )
+
+
+def pytest_sessionstart(session):
+    if session.config.getoption("--most-cpu") is not None:  # not to be held against the test that comes first
+        for slow_to_import in ("openai.resources.chat", "duckdb", "pyarrow.parquet", "scipy.stats", "numba", "dppy"):
+            importlib.import_module(slow_to_import)
 
 
 @pytest.hookimpl(wrapper=True)

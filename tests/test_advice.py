@@ -52,11 +52,14 @@ def parsed(line):
     return group, words
 
 
+ADVISED = advised()
+
+
 def test_there_are_some_to_check():
-    assert len(advised()) > 40
+    assert len(ADVISED) > 40
 
 
-@pytest.mark.parametrize(("place", "line"), advised())
+@pytest.mark.parametrize(("place", "line"), ADVISED)
 def test_what_is_advised_is_a_verb_with_these_options(place, line):
     command, words = parsed(line)
     known = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}

@@ -9,6 +9,14 @@ from types import SimpleNamespace
 
 import pytest
 
+
+def pytest_collection_modifyitems(items):
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.slow)
+
+
 RULES = """\
 origin: written for the tests
 domain: answers to questions

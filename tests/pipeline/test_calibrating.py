@@ -14,8 +14,6 @@ from rulesel.pipeline.calibrating import CalibrationConfig, calibrate
 from rulesel.raters.vllm import Vllm
 from rulesel.store import Store
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def engine(tmp_path, monkeypatch):

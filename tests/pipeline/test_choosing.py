@@ -13,8 +13,6 @@ from rulesel.pipeline.explaining import explain
 from rulesel.records import Ratings, Rule, RuleSet, Status
 from rulesel.store import Store
 
-pytestmark = pytest.mark.slow
-
 
 def read_texts(store, texts):
     fields = {"source_format": "jsonl", "shape": "text", "mapping": {"text": "text"}, "header": None, "limit": None}

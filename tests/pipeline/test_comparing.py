@@ -11,8 +11,6 @@ from rulesel.pipeline.comparing import compare, store_of
 from rulesel.pipeline.selecting import select
 from rulesel.store import Store
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture
 def selections(run_config, tmp_path):
@@ -64,7 +62,6 @@ def test_a_selection_is_itself(selections, tmp_path):
             compare(store, identity, identity, source="mood")
 
 
-@pytest.mark.slow
 def test_selections_of_two_corpora_are_matched_by_content(selections, run_config, corpus, tmp_path):
     lines = corpus.read_text().splitlines()
     other = tmp_path / "other.jsonl"

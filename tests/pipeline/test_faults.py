@@ -15,8 +15,6 @@ from rulesel.pipeline import run
 from rulesel.pipeline.planning import plan
 from rulesel.store import Store
 
-pytestmark = pytest.mark.slow
-
 TRANSPORT = [
     "429",
     "429_after",

@@ -10,8 +10,6 @@ import sys
 import pyarrow.parquet as pq
 import pytest
 
-pytestmark = pytest.mark.slow
-
 CANARY = "sk-canary-9f8e7d6c5b4a"
 WATCHED = """
 import json, socket, sys

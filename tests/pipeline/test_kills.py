@@ -10,8 +10,6 @@ import time
 
 import pytest
 
-pytestmark = pytest.mark.slow
-
 KILLS = 20
 
 

@@ -25,8 +25,6 @@ from rulesel.pipeline.selecting import select
 from rulesel.reporting.run_page import run_page
 from rulesel.store import Cells, Store
 
-pytestmark = pytest.mark.slow
-
 PRICE = {"input": 2.0, "output": 8.0}
 
 

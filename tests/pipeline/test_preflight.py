@@ -13,8 +13,6 @@ from rulesel.pipeline import Watcher, run
 from rulesel.plugins import find, names
 from rulesel.selection import Selector
 
-pytestmark = pytest.mark.slow
-
 SAFE = {
     "json": "a switch",
     "yes": "a switch",

@@ -17,8 +17,6 @@ from rulesel.pipeline.run_report import report, report_file
 from rulesel.pipeline.selecting import select
 from rulesel.store import Store
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch):

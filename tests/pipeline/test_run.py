@@ -18,8 +18,6 @@ from rulesel.pipeline.selecting import select
 from rulesel.records import Status
 from rulesel.store import Store
 
-pytestmark = pytest.mark.slow
-
 
 def lines(path):
     return path.read_bytes().split(b"\n")[:-1]

@@ -20,8 +20,6 @@ from rulesel.selection._ranking import by_key
 from rulesel.selection.longest import Longest
 from rulesel.store import Store
 
-pytestmark = pytest.mark.slow
-
 
 class Recorder(Watcher):
     def __init__(self, stop_at=None):

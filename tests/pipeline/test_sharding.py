@@ -23,8 +23,6 @@ from rulesel.raters.signals import Signals
 from rulesel.records import Status
 from rulesel.store import Store
 
-pytestmark = pytest.mark.slow
-
 
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch):

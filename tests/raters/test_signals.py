@@ -553,6 +553,7 @@ def test_an_interrupt_is_heeded_whatever_an_expression_does(what, monkeypatch):
     assert value(rater, "n_words", "a b") == 2
 
 
+@pytest.mark.slow
 def test_a_process_that_ends_by_itself_loses_one_block(rater):
     known = isolation.Known(["n_words / 9.0", "n_chars / 9.0"], 1000)
     table = pa.table({"prompt": pa.array([None], pa.string()), "response": ["a b"]})

@@ -501,6 +501,7 @@ def test_a_rule_that_must_be_in_is_in_also_where_it_runs_against_quality():
 
 
 @pytest.mark.parametrize("coarse", [False, True])
+@pytest.mark.slow
 def test_random_rules_are_left_out_as_rarely_as_said(coarse):
     """Ten random rules, 200 times: any of them is left out in 5 % of the choices, and in none without an anchor."""
     rng = np.random.default_rng(1)

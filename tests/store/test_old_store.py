@@ -69,6 +69,7 @@ def test_what_was_selected_is_derived_again(name, old):
 
 
 @pytest.mark.parametrize(("name", "out"), [("rulesel", "selected.jsonl"), ("read", "read.jsonl")])
+@pytest.mark.slow
 def test_a_run_goes_on_and_asks_nothing_anew(name, out, old):
     config = check(RunConfig, load(Path(f"{name}.yaml")) | {"yes": True})
     picked = Path(out).read_bytes()
@@ -86,6 +87,7 @@ def test_a_judge_finds_its_grades(old):
     assert counted() == before
 
 
+@pytest.mark.slow
 def test_a_column_that_is_computed_now_is_the_one_a_name_means(old):
     """Three runs left a column `score`; the run that is repeated made its own first."""
     run(check(RunConfig, load(Path("rulesel.yaml")) | {"yes": True}), Watcher())
