@@ -292,11 +292,7 @@ class ScoreConfig(Spending):
 
     def identity(self, corpus_sha256: str) -> str:
         """Content address of what the run finds: the corpus's bytes and every setting that matters."""
-        settings = self.model_dump(mode="json", by_alias=True, exclude=set(COSMETIC))
-        del settings["corpus"]["path"]
-        for section, name in ((settings, "judge"), (settings, "sample_judge"), (settings["rules"], "writer")):
-            section[name] = _hostless(section[name])
-        return digest(["run/1", corpus_sha256, settings])
+        return run_identity(run_settings(self.model_dump(mode="json", by_alias=True)), corpus_sha256)
 
 
 class RunConfig(ScoreConfig, PickConfig):
@@ -310,6 +306,25 @@ class RunConfig(ScoreConfig, PickConfig):
                 "selects by that column"
             )
         return self
+
+
+def run_settings(dumped: dict[str, Any]) -> dict[str, Any]:
+    """Of a run's settings in JSON those that matter for what it finds; models go by their names without addresses."""
+    settings = {name: value for name, value in dumped.items() if name not in COSMETIC}
+    settings["corpus"] = {name: value for name, value in settings["corpus"].items() if name != "path"}
+    settings["rules"] = settings["rules"] | {"writer": _hostless(settings["rules"]["writer"])}
+    return settings | {name: _hostless(settings[name]) for name in ("judge", "sample_judge")}
+
+
+def run_identity(settings: dict[str, Any], corpus_sha256: str) -> str:
+    """Content address of a run, from `run_settings` and the SHA-256 of its corpus."""
+    return digest(["run/1", corpus_sha256, settings])
+
+
+def pick_identity(settings: dict[str, Any], corpus_sha256: str) -> str:
+    """Content address of a selection by a column, from the settings of a `PickConfig` without its files."""
+    named = {"as_" if name == "as" else name: value for name, value in settings.items()}
+    return digest(["select/1", corpus_sha256, named])
 
 
 def _hostless(name: str | None) -> str | None:

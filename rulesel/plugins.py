@@ -8,7 +8,8 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Sequence
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
 from typing import ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -39,10 +40,16 @@ class Spec(BaseModel):
 T = TypeVar("T", bound=Spec)
 
 
+@cache
+def _outsiders(package: str) -> tuple[EntryPoint, ...]:
+    """Entry points of other packages; reading them takes as long as a small selection."""
+    return tuple(entry_points(group=package))
+
+
 def names(package: str) -> list[str]:
     """Names of all plug-ins of a package such as "rulesel.selection", ours and outsiders'."""
     own = [module.name for module in pkgutil.iter_modules(importlib.import_module(package).__path__)]
-    return sorted({name for name in own if not name.startswith("_")} | {p.name for p in entry_points(group=package)})
+    return sorted({name for name in own if not name.startswith("_")} | {p.name for p in _outsiders(package)})
 
 
 def find(package: str, name: str, base: type[T]) -> type[T]:
@@ -58,7 +65,7 @@ def find(package: str, name: str, base: type[T]) -> type[T]:
     if name in own:
         candidates = list(vars(importlib.import_module(f"{package}.{name}")).values())
     else:
-        candidates = [point.load() for point in entry_points(group=package) if point.name == name]
+        candidates = [point.load() for point in _outsiders(package) if point.name == name]
     for candidate in candidates:
         if isinstance(candidate, type) and issubclass(candidate, base) and vars(candidate).get("name") == name:
             return candidate

@@ -38,7 +38,7 @@ def run_demo(folder: Path) -> None:
     _flaws(found)
     page = folder / "report.html"
     write_report(page, found.figures)
-    out = found.outcome.receipt["output"]["path"]
+    out = found.outcome.receipt["recorded"]["output"]
     echo(f"\nReport: {page} (scores, baselines, drift, rows to read, and the audit of the rules)")
     echo(f"Next: rulesel explain 0 --store {folder / 'demo.duckdb'}   ·   rulesel verify {out}.receipt.json")
 

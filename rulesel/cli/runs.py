@@ -190,8 +190,10 @@ def show(outcome: Any, *, json: bool) -> None:  # noqa: ANN401 - pipeline.Outcom
         right=("#", "weight", "mean", "sd", "new"),
     )
     echo("new: share of the rule's variation that the rules above it do not already tell")
-    out = receipt["output"]["path"]
-    echo(f"\n{out}, {out}.scores.parquet, {out}.dropped.jsonl, {out}.receipt.json; store {receipt['store']}")
+    out = receipt["recorded"]["output"]
+    echo(
+        f"\n{out}, {out}.scores.parquet, {out}.dropped.jsonl, {out}.receipt.json; store {receipt['recorded']['store']}"
+    )
     ties = receipt["selection"]["report"].get("ties_at_cut", 0)
     if ties:
         echo(f"{ties:,} of the picks share their score with rows left out; content hashes decided among them")

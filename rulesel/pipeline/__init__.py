@@ -12,7 +12,7 @@ import numpy as np
 import orjson
 
 from rulesel import receipt as receipts
-from rulesel.config import RunConfig, ScoreConfig, SelectConfig
+from rulesel.config import RunConfig, ScoreConfig, SelectConfig, run_settings
 from rulesel.corpus import Corpus, check_output
 from rulesel.pipeline.chain import Chain
 from rulesel.pipeline.outputs import check_beside, fate_of, replacing, write_tables
@@ -20,7 +20,7 @@ from rulesel.pipeline.picking import picked
 from rulesel.pipeline.reading import open_source
 from rulesel.pipeline.sampling import RatedSample, sampled
 from rulesel.pipeline.watch import Progress, Watcher
-from rulesel.receipt import Rated, Scored
+from rulesel.receipt import Derived, Evidence, Rated, Scored
 from rulesel.records import RuleSet, Selection, Status
 from rulesel.rules.choice import RuleChoice
 from rulesel.store import CorpusRecord, Store
@@ -66,6 +66,7 @@ class Scores:
         rule_set: all candidate rules that can be rated.
         corpus: what was read.
         sample: the ratings the rules were chosen on.
+        evidence: what else was known of the rules.
         choice: the rules kept, and everything known about the others.
         scored: the pool with its scores.
     """
@@ -73,6 +74,7 @@ class Scores:
     rule_set: RuleSet
     corpus: CorpusRecord
     sample: Rated
+    evidence: Evidence
     choice: RuleChoice
     scored: Scored
 
@@ -139,7 +141,7 @@ def _scores(
         evidence = chain.evidence(rated.rule_set, rated.sample)
         choice = chain.choose(rated.rule_set, rated.sample, evidence)
         found = chain.score(rated.rule_set, rated.sample, evidence, choice)
-        yield store, chain, Scores(rated.rule_set, rated.corpus, rated.sample, choice, found)
+        yield store, chain, Scores(rated.rule_set, rated.corpus, rated.sample, evidence, choice, found)
 
 
 def _write(store: Store, config: RunConfig, chain: Chain, scores: Scores, selection: Selection) -> Outcome:
@@ -152,20 +154,10 @@ def _write(store: Store, config: RunConfig, chain: Chain, scores: Scores, select
     fate = fate_of(found, selection)
     tables = out.with_name(out.name + ".scores.parquet"), out.with_name(out.name + ".dropped.jsonl")
     write_tables(*tables, store, corpus, found, fate, names, chain.watcher)
-    receipt = receipts.receipt_of(
-        store,
-        config,
-        chain.identity,
-        scores.rule_set,
-        corpus,
-        scores.sample,
-        scores.choice,
-        found,
-        selection,
-        raters=chain.rater_ids(),
-        starts=chain.starts(),
-        output_sha256=sha256,
-    )
+    made = Derived(config, corpus, scores.rule_set, chain.rater_ids(), scores.sample, scores.evidence, scores.choice)
+    settings = run_settings(config.model_dump(mode="json", by_alias=True))
+    receipt = receipts.run_receipt(store, made, found, selection, settings=settings, output=(out.name, sha256))
+    receipt |= receipts.recorded(store, config, corpus, config.out, {"origin": scores.rule_set.origin})
     identity = receipt["selection"]["id"]
     store.selections.keep(identity, chain.identity, corpus.corpus, config.select.method, rows, selection.keys, receipt)
     with replacing(out.with_name(out.name + ".receipt.json")) as file:

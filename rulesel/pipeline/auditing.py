@@ -10,12 +10,11 @@ from typing import Any, Literal
 import numpy as np
 import orjson
 
-from rulesel.config import RunConfig
-from rulesel.errors import RuleselError, UsageError
+from rulesel.errors import RuleselError
 from rulesel.pipeline.choosing import rated_sample, standing
 from rulesel.pipeline.judging import current_corpus
 from rulesel.pipeline.preflight import check_reference
-from rulesel.receipt import Evidence, Rated, choice_of, evidence_of, rated, sample_of
+from rulesel.receipt import Derived, Rated, as_receipt, choice_of, derived
 from rulesel.records import Float32, Float64, Int64, RuleSet, Status
 from rulesel.rules.audit import audit_rules
 from rulesel.rules.audit_cards import Known
@@ -25,7 +24,7 @@ from rulesel.rules.choose import Kernel, choose_rules
 from rulesel.rules.packs import load_rules
 from rulesel.rules.ratings_file import named_rules, read_ratings
 from rulesel.rules.worth import retest_reliability
-from rulesel.store import CorpusRecord, Store
+from rulesel.store import Store
 from rulesel.store.ratings import UNRATED
 
 KEEP = 10
@@ -47,77 +46,6 @@ class Audit:
     figures: AuditFigures
     about: str
     skipped: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Derived:
-    """The choice of a run, made again from the store.
-
-    Attributes:
-        config: the run's settings.
-        corpus: what was read.
-        rule_set: the R rules offered.
-        sample: the ratings they were chosen on.
-        evidence: what else was known.
-        retest: positions in the sample and the second ratings, float32 (m, R); None if nothing was rated twice.
-        choice: the rules kept.
-    """
-
-    config: RunConfig
-    corpus: CorpusRecord
-    rule_set: RuleSet
-    sample: Rated
-    evidence: Evidence
-    retest: tuple[Int64, Float32] | None
-    choice: RuleChoice
-
-
-def derive_choice(store: Store, receipt: dict[str, Any], *, keep: Keep = None, gold: str | None = None) -> Derived:
-    """The choice that a run's receipt tells of.
-
-    Args:
-        store: opened for reading.
-        receipt: of a run, not of a selection by a column.
-        keep: choose as many instead.
-        gold: column that takes the place of the run's own anchor.
-
-    Raises:
-        UsageError: the store does not know its corpus, rules or raters.
-        RuleselError: no choice can be made.
-    """
-    config = RunConfig.model_validate(receipt["config"])
-    over = {name: value for name, value in (("keep", keep), ("anchor", gold)) if value is not None}
-    config = config.model_copy(update={"rules": config.rules.model_copy(update=over)})
-    corpus = corpus_of(store, receipt)
-    raters = receipt["raters"]
-    try:
-        rule_set = store.rules.rule_set(receipt["rules"]["id"])
-        rater = store.rules.rater_number(raters["sample"])
-        again = store.rules.rater_number(raters["retest"]) if "retest" in raters else None
-        measured = store.rules.rater_number(raters["measured"]) if "measured" in raters else None
-    except KeyError as error:
-        raise UsageError(f"The store does not know {error.args[0]}: it is not the store of this receipt.") from error
-    rows = store.corpora.rows(corpus.corpus)
-    sample = rated(store, rule_set, sample_of(rows, config.rules.sample, config.seed), rater, measured)
-    evidence = evidence_of(store, config, rule_set, corpus, sample, again)
-    retest = None
-    if again is not None:
-        part = sample_of(rows, config.rules.retest, config.seed)
-        retest = np.searchsorted(sample.contents, part), rated(store, rule_set, part, again).values
-    return Derived(config, corpus, rule_set, sample, evidence, retest, choice_of(config, rule_set, sample, evidence))
-
-
-def corpus_of(store: Store, receipt: dict[str, Any]) -> CorpusRecord:
-    """The corpus of a receipt.
-
-    Raises:
-        UsageError: the store does not hold it.
-    """
-    told = receipt["corpus"]
-    corpus = store.corpora.find(told["sha256"], told["mapping"], told["limit"])
-    if corpus is None:
-        raise UsageError("The store does not hold the corpus of this receipt.")
-    return corpus
 
 
 def audit_run(store: Store, run: str, found: Derived) -> AuditFigures:
@@ -144,8 +72,8 @@ def audit_run(store: Store, run: str, found: Derived) -> AuditFigures:
         return made
 
     interval = None
-    if found.retest is not None:
-        rows, second = found.retest
+    if found.evidence.retest is not None:
+        rows, second = found.evidence.retest
         interval = np.stack(retest_reliability(sample.values[rows], second)[1:], axis=1)
     rule_set = found.rule_set
     if not rule_set.domain:
@@ -181,7 +109,7 @@ def audit_store(
         contents = np.unique(store.corpora.rows(current_corpus(store).corpus).content)
         check_reference(gold, store.columns.read(gold, contents)[0])
     if judge is None and (receipt := _last_receipt(store)) is not None:
-        found = derive_choice(store, receipt, keep=keep, gold=gold)
+        found = derived(store, receipt, keep=keep, gold=gold)
         rater = found.config.sample_judge or found.config.judge
         return Audit(audit_run(store, str(receipt["run"]), found), f"the last run's choice, rated by {rater}")
     rule_set, name, sample = rated_sample(store, judge)
@@ -286,7 +214,7 @@ def _tokens(store: Store, run: str, rules: int) -> Float64 | None:
 def _last_receipt(store: Store) -> dict[str, Any] | None:
     """Of the last selection that rules were chosen for."""
     for (text,) in store.db.rows("SELECT receipt FROM selections ORDER BY made_at DESC"):
-        receipt: dict[str, Any] = orjson.loads(text)
+        receipt = orjson.loads(text)
         if "choice" in receipt:
-            return receipt
+            return as_receipt(receipt)
     return None

@@ -8,17 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from rulesel.config import PickConfig
+from rulesel.config import RunConfig
 from rulesel.corpus import field_values
 from rulesel.errors import CorpusError, UsageError
-from rulesel.pipeline.auditing import Derived, audit_run, corpus_of, derive_choice, joined
+from rulesel.pipeline.auditing import audit_run, joined
 from rulesel.receipt import (
+    Derived,
     Scored,
+    config_of,
+    corpus_of,
+    derived,
     digest_of_ids,
     features_of,
     from_column,
     read_receipt,
-    scored,
+    refuse_permuted,
+    scores_of,
     selection_of,
     source_of,
     store_path,
@@ -61,17 +66,11 @@ def report(receipt: dict[str, Any], store: Store, *, flaws: Mapping[int, str | N
         UsageError: the store does not know what the receipt tells of, or gives another selection now.
     """
     corpus = corpus_of(store, receipt)
-    chosen: Derived | None = None
-    if "choice" in receipt:
-        chosen = derive_choice(store, receipt)
-        config: PickConfig = chosen.config
-        raters = {stage: store.rules.rater_number(rater) for stage, rater in receipt["raters"].items()}
-        found = scored(
-            store, chosen.config, corpus, chosen.sample, chosen.choice, raters["corpus"], raters.get("measured")
-        )
-    else:
-        config = PickConfig.model_validate(receipt["config"])
-        found = from_column(store, config, corpus)
+    config = config_of(receipt)
+    chosen = derived(store, receipt) if isinstance(config, RunConfig) else None
+    if chosen is None:
+        refuse_permuted(store, config.select.quality)
+    found = from_column(store, config, corpus) if chosen is None else scores_of(store, chosen)
     selection = selection_of(store, config.select, config.seed, corpus, found, features=features_of(receipt))
     rows = found.rows.row[found.pool]
     ids = store.corpora.ids(corpus.corpus, rows)
@@ -116,8 +115,8 @@ def _again(chosen: Derived, found: Scored) -> dict[str, tuple[Float64, Float64]]
     config, choice, sample = chosen.config, chosen.choice, chosen.sample
     pairs: dict[str, tuple[Float64, Float64]] = {}
     first = choice.score(sample.values, coverage=config.coverage)
-    if chosen.retest is not None:
-        rows, second = chosen.retest
+    if chosen.evidence.retest is not None:
+        rows, second = chosen.evidence.retest
         pairs["score, asked again in other words"] = first[rows], choice.score(second, coverage=config.coverage)
     if config.sample_judge not in (None, config.judge):
         contents, at = np.unique(found.rows.content[found.pool], return_index=True)

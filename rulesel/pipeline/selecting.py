@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,18 +52,21 @@ def select(config: PickConfig, watcher: Watcher | None = None, *, against: Seque
             raise UnknownName("column", config.select.quality, names)
         if config.select.needs_quality and (which := which_column(store, config.select.quality)):
             watcher.say(which)
+        receipts.refuse_permuted(store, config.select.quality)
         found = receipts.from_column(store, config, corpus)
         selection = picked(store, config.select, config.seed, corpus, found, watcher)
+        seen = {}
         if against:
             contents = found.rows.content[found.pool[selection.indices]]
-            seen = _contamination(store, against, corpus, contents, watcher)
-            selection = replace(selection, report=selection.report | {"overlap": seen})
+            seen = {"overlap": _contamination(store, against, corpus, contents, watcher)}
         rows = found.rows.row[found.pool[selection.indices]]
         sha256 = receipts.write_records(out, store, config.as_, corpus, rows)
         fate = fate_of(found, selection)
         tables = out.with_name(out.name + ".scores.parquet"), out.with_name(out.name + ".dropped.jsonl")
         write_tables(*tables, store, corpus, found, fate, [], watcher)
-        receipt = receipts.column_receipt(store, config, corpus, found, selection, output_sha256=sha256)
+        settings, output = receipts.pick_settings(config), (out.name, sha256)
+        receipt = receipts.column_receipt(store, config, corpus, found, selection, settings=settings, output=output)
+        receipt |= receipts.recorded(store, config, corpus, config.out, seen)
         store.selections.keep(
             receipt["selection"]["id"],
             receipt["run"],

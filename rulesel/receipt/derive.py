@@ -131,13 +131,8 @@ def evidence_of(
     if (judge := config.anchor_judge) is not None:
         anchor, source = store.columns.read_identity(judge.column, judge.id, sample.contents), judge.id
     elif config.rules.anchor not in (None, "overall"):
-        values, direction = store.columns.read(str(config.rules.anchor), sample.contents)
-        anchor, source = (
-            values if direction == "higher" else -values,
-            store.columns.made_from(str(config.rules.anchor))[0],
-        )
-    if anchor is not None and np.unique(anchor[~np.isnan(anchor)]).size < 2:
-        anchor = None
+        anchor, source = anchor_of(store, str(config.rules.anchor), sample.contents)
+    anchor = _telling(anchor)
     if retest is not None:
         part = sample_of(store.corpora.rows(corpus.corpus), config.rules.retest, config.seed)
         second = np.searchsorted(sample.contents, part), rated(store, rule_set, part, retest).values
@@ -145,6 +140,21 @@ def evidence_of(
         reliability = np.where(np.isnan(found), np.nan, np.clip(found, 0.01, 1.0))
         reliability[np.flatnonzero(sample.measured)] = 1.0
     return Evidence(anchor, reliability, source, second)
+
+
+def anchor_of(store: Store, column: str, contents: Int64) -> tuple[Float64 | None, str]:
+    """A column as an anchor, higher is better, None where it says nothing of these contents; and its identity.
+
+    Raises:
+        UnknownName: there is no such column.
+    """
+    values, direction = store.columns.read(column, contents)
+    return _telling(values if direction == "higher" else -values), store.columns.made_from(column)[0]
+
+
+def _telling(anchor: Float64 | None) -> Float64 | None:
+    """None for an anchor that says the same of all it knows."""
+    return None if anchor is None or np.unique(anchor[~np.isnan(anchor)]).size < 2 else anchor
 
 
 def choice_of(config: ScoreConfig, rule_set: RuleSet, sample: Rated, evidence: Evidence) -> RuleChoice:
@@ -237,16 +247,24 @@ def permuted_column(store: Store, name: str) -> bool:
     )
 
 
+def refuse_permuted(store: Store, name: str) -> None:
+    """Refuse such a column.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if permuted_column(store, name):
+        raise UsageError(f"The column {name!r} {PERMUTED}")
+
+
 def from_column(store: Store, config: PickConfig, corpus: CorpusRecord) -> Scored:
     """The pool with a column of the store as its score, turned so that higher is better.
 
     A method that does not look at quality does without the column.
 
     Raises:
-        UsageError: there is no such column, or an earlier version computed it wrongly.
+        UnknownName: there is no such column.
     """
-    if permuted_column(store, config.select.quality):
-        raise UsageError(f"The column {config.select.quality!r} {PERMUTED}")
     rows = store.corpora.rows(corpus.corpus)
     pool = pool_of(rows, config.duplicates)
     if config.select.quality not in store.columns.names() and not config.select.needs_quality:
@@ -287,6 +305,7 @@ def score_identity(
         [
             "score/2",
             rule_set.id,
+            [rule.name for rule in rule_set.rules],
             digest_of_ids(store.corpora.hashes(sample.contents)),
             config.rules.model_dump(mode="json", include=choosing) | {"seed": config.seed},
             evidence.source,

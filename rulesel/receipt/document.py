@@ -3,40 +3,50 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 
-from rulesel.config import PickConfig, RunConfig
+from rulesel.config import PickConfig, RunConfig, pick_identity, run_identity
 from rulesel.digest import digest
 from rulesel.extras import declared
-from rulesel.receipt.derive import Rated, Scored, digest_of_ids
+from rulesel.receipt.again import Derived
+from rulesel.receipt.derive import Scored, digest_of_ids, score_identity
+from rulesel.receipt.layout import RECEIPT, RECORDED, unchecked
 from rulesel.records import RuleSet, Selection
 from rulesel.rules.choice import RuleChoice
 from rulesel.store import CorpusRecord, Store
 
 
-def receipt_of(
+def run_receipt(
     store: Store,
-    config: RunConfig,
-    identity: str,
-    rule_set: RuleSet,
-    corpus: CorpusRecord,
-    sample: Rated,
-    choice: RuleChoice,
+    run: Derived,
     found: Scored,
     selection: Selection,
     *,
-    raters: dict[str, str],
-    starts: dict[str, str],
-    output_sha256: str,
+    settings: dict[str, Any],
+    output: tuple[str, str],
 ) -> dict[str, Any]:
-    """Everything that lets anyone derive the selection again from the store; plain JSON values, no times."""
-    receipt: dict[str, Any] = _common(store, config, identity, corpus, found, selection, output_sha256) | as_json(
+    """What a receipt of a run holds and `verify` derives again; plain JSON values, no times.
+
+    Args:
+        store: holds the corpus and the raters.
+        run: the choice of rules and what it was made on.
+        found: the pool with its scores.
+        selection: the rows picked, as positions in the pool.
+        settings: see `config.run_settings`.
+        output: name of the file and its SHA-256.
+    """
+    sample, choice, rule_set = run.sample, run.choice, run.rule_set
+    starts = {stage: start for stage, rater in run.raters.items() if (start := store.rules.answer_start(rater))}
+    identity = run_identity(settings, run.corpus.sha256)
+    common = _common(store, run.config, run.corpus, found, selection, identity, settings, output)
+    of_rules: dict[str, Any] = as_json(
         {
-            "rules": {"id": rule_set.id, "origin": rule_set.origin, "n": len(rule_set)},
-            "raters": raters,
+            "rules": {"id": rule_set.id, "n": len(rule_set), "names": [rule.name for rule in rule_set.rules]},
+            "raters": run.raters,
             **({"answer_starts": starts} if starts else {}),
             "sample": {"n": len(sample.contents), "sha256": digest_of_ids(store.corpora.hashes(sample.contents))},
             "choice": {
@@ -49,40 +59,67 @@ def receipt_of(
                 "dropped": [{"rule": rule_set.rules[j].name, "reason": why} for j, why in choice.dropped],
                 "warnings": choice.warnings,
             },
+            "scores": score_identity(store, run.config, rule_set, run.raters, sample, run.evidence, found),
         }
     )
-    return receipt
+    return common | of_rules
 
 
 def column_receipt(
-    store: Store, config: PickConfig, corpus: CorpusRecord, found: Scored, selection: Selection, *, output_sha256: str
+    store: Store,
+    config: PickConfig,
+    corpus: CorpusRecord,
+    found: Scored,
+    selection: Selection,
+    *,
+    settings: dict[str, Any],
+    output: tuple[str, str],
 ) -> dict[str, Any]:
-    """The receipt of a selection by one column."""
-    identity = digest(["select/1", corpus.sha256, config.model_dump(mode="json", exclude={"out", "store"})])
-    return _common(store, config, identity, corpus, found, selection, output_sha256)
+    """The same of a selection by one column."""
+    identity = pick_identity(settings, corpus.sha256)
+    return _common(store, config, corpus, found, selection, identity, settings, output)
+
+
+def recorded(
+    store: Store, config: PickConfig, corpus: CorpusRecord, out: str, more: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The part of a receipt that is recorded and not checked: versions, paths, and how hard models were asked."""
+    dumped = config.model_dump(mode="json", by_alias=True)
+    part = {
+        "packages": packages(),
+        "store": None if store.path is None else str(store.path),
+        "corpus": corpus.path,
+        "output": out,
+        **({"settings": unchecked(dumped)} if isinstance(config, RunConfig) else {}),
+        **(more or {}),
+    }
+    return {RECORDED: as_json(part)}
+
+
+def pick_settings(config: PickConfig) -> dict[str, Any]:
+    """The settings of a selection by a column, without its files."""
+    return config.model_dump(mode="json", by_alias=True, exclude={"out", "store"})
 
 
 def _common(
     store: Store,
     config: PickConfig,
-    identity: str,
     corpus: CorpusRecord,
     found: Scored,
     selection: Selection,
-    output_sha256: str,
+    identity: str,
+    settings: dict[str, Any],
+    output: tuple[str, str],
 ) -> dict[str, Any]:
     ids = store.corpora.ids(corpus.corpus, found.rows.row[found.pool[selection.indices]])
     skipped = corpus.n_records - corpus.n_examples
     unscored = int(selection.report["without_score"])
     common: dict[str, Any] = as_json(
         {
-            "receipt": 1,
+            "receipt": RECEIPT,
             "run": identity,
-            "packages": packages(),
-            "store": None if store.path is None else str(store.path),
-            "config": config.model_dump(mode="json", by_alias=True),
+            "config": settings,
             "corpus": {
-                "path": corpus.path,
                 "sha256": corpus.sha256,
                 "format": corpus.format,
                 "shape": corpus.shape,
@@ -97,7 +134,7 @@ def _common(
                 "sha256": digest_of_ids(ids),
                 "report": selection.report,
             },
-            "output": {"path": config.out, "as": config.as_, "sha256": output_sha256},
+            "output": {"name": output[0], "as": config.as_, "sha256": output[1]},
             "counts": {
                 "in": corpus.n_records,
                 "selected": len(ids),

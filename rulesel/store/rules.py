@@ -124,3 +124,8 @@ class RuleTable:
         if known is None:
             raise KeyError(identity)
         return int(known)
+
+    def answer_start(self, identity: str) -> str:
+        """What every answer of a known rater starts with; empty for nothing."""
+        known = self._db.one("SELECT parameters FROM raters WHERE id = ?", identity)
+        return "" if known is None else str(json.loads(known).get("start") or "")

@@ -193,7 +193,7 @@ def test_contamination_is_counted_and_kept(picked, store, corpus, tmp_path):
     exam = tmp_path / "exam.jsonl"
     exam.write_text("\n".join(lines[:25]) + "\n")
     watcher = Recorder()
-    report = picked("top_k", watcher, k=400, against=[str(exam)])["selection"]["report"]["overlap"]
+    report = picked("top_k", watcher, k=400, against=[str(exam)])["recorded"]["overlap"]
     assert report["against"] == ["exam.jsonl"]
     assert report["texts"] == report["picked"] >= 25
     assert any("share a run of words" in line for line in watcher.said)

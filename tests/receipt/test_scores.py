@@ -1,7 +1,5 @@
 """The scores of a run: right with all rules kept, never taken for those of another run, never those of a wrong version."""
 
-import gzip
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +11,6 @@ from rulesel.pipeline import Watcher, run
 from rulesel.pipeline.explaining import verify_file
 from rulesel.pipeline.selecting import select
 from rulesel.store import Store
-
-OLD = Path(__file__).parents[1] / "fixtures" / "store_v1"
-
-
-@pytest.fixture
-def old(tmp_path, monkeypatch):
-    """A store and receipts of the version that permuted columns."""
-    folder = tmp_path / "old"
-    shutil.copytree(OLD, folder)
-    (folder / "store.duckdb").write_bytes(gzip.decompress((folder / "store.duckdb.gz").read_bytes()))
-    monkeypatch.chdir(folder)
-    return folder
 
 
 def ran(name="every", **over):
