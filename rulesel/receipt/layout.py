@@ -153,13 +153,17 @@ def _addressed(name: object) -> object:
 
 
 def _upgraded(old: dict[str, Any]) -> dict[str, Any]:
-    """A receipt of version 1 in the layout of today."""
+    """A receipt of version 1 in the layout of today; the sentences of that version are recorded only."""
     dumped, report, output = old["config"], dict(old["selection"]["report"]), old["output"]
     moved: dict[str, Any] = {"packages": old["packages"], "store": old["store"], "corpus": old["corpus"]["path"]}
     moved |= {"output": output["path"]} | ({"overlap": report.pop("overlap")} if "overlap" in report else {})
     new = {name: part for name, part in old.items() if name not in {"packages", "store"}}
     if "rules" in dumped:
-        moved |= {"settings": unchecked(dumped), "origin": old["rules"]["origin"]}
+        choice = old["choice"]
+        moved |= {"settings": unchecked(dumped), "origin": old["rules"]["origin"], "warnings": choice["warnings"]}
+        moved["reasons"] = [one["reason"] for one in choice["dropped"]]
+        dropped = [_without(one, "reason") for one in choice["dropped"]]
+        new["choice"] = _without(choice, "warnings") | {"dropped": dropped}
         new["config"] = run_settings(dumped)
         new["rules"] = _without(old["rules"], "origin")
     else:
