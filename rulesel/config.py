@@ -177,15 +177,15 @@ class Spending(Section):
 
     max_failed: float = Field(default=0.1, ge=0, le=1)
     """Largest share of ratings that may fail."""
-    max_cost: float | None = Field(default=None, ge=0)
+    max_cost: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     """Most dollars of the run, earlier attempts included."""
     max_requests: int | None = Field(default=None, ge=0)
     concurrency: int = Field(default=64, ge=1)
-    rpm: float | None = Field(default=None, gt=0)
+    rpm: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Requests a minute the provider allows."""
-    tpm: float | None = Field(default=None, gt=0)
+    tpm: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """Tokens a minute the provider allows."""
-    timeout: float = Field(default=120.0, gt=0)
+    timeout: float = Field(default=120.0, gt=0, allow_inf_nan=False)
     """Seconds after which an answer no longer counts as coming."""
     prices: dict[str, Price] = {}
     """Dollars for a million tokens by model, where nobody else knows them."""

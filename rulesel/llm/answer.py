@@ -36,17 +36,20 @@ class Found(NamedTuple):
     at: int
 
 
-def spoken(text: str) -> str:
-    """What a model says, without its thoughts and control marks; empty where it did not finish to think."""
+def after_thoughts(text: str) -> str:
+    """What a model writes once it has thought; empty where it did not finish to think."""
     bare = _BARE_CHANNELS.match(text)
     start = bare.end() if bare else 0
     for match in _CLOSES.finditer(text):
         start = max(start, match.end())
     rest = text[start:]
     opened = _OPENS.search(rest)
-    if opened:
-        rest = rest[: opened.start()]
-    return _CONTROL.sub(" ", rest).strip()
+    return rest[: opened.start()] if opened else rest
+
+
+def spoken(text: str) -> str:
+    """What a model says, without its thoughts and control marks."""
+    return _CONTROL.sub(" ", after_thoughts(text)).strip()
 
 
 def find_labels(answer: str, labels: Collection[str]) -> list[Found]:

@@ -17,7 +17,18 @@ MOST_CHARS = 4000
 _DEPTH, _ITEMS = 8, 20
 _WORDS = (
     *("message", "msg", "error", "errors", "detail", "details", "title", "reason", "description", "error_message"),
-    *("error_description", "metadata", "raw", "cause", "innererror", "inner_error", "exception", "violations", "body"),
+    *(
+        "error_description",
+        "metadata",
+        "raw",
+        "cause",
+        "innererror",
+        "inner_error",
+        "exception",
+        "violations",
+        "body",
+        "choices",
+    ),
 )
 _CODES = ("code", "type", "status", "error_code", "error_type", "quotaId", "@type", "object")
 _FIELDS = ("param", "parameter", "field")

@@ -136,7 +136,7 @@ def _for_all(status: int, said: Said, model: str) -> ModelError | None:
     passes = _PASSING.search(text) is not None
     if _LONG.search(text) and _LIMIT.search(text) and not passes and not _TOO_LONG.search(text):
         return ModelError(
-            f"{model}: a limit of a day or more is reached {told}; the same command goes on from here later"
+            f"{model}: a limit of a day or more is reached {told}; later the same command goes on from here"
         )
     if status == 402 or (_QUOTA.search(text) and not passes):
         return ModelError(f"{model}: the quota is used up {told}")

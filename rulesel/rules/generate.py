@@ -15,6 +15,7 @@ from itertools import zip_longest
 import numpy as np
 
 from rulesel.errors import ModelError
+from rulesel.llm.answer import after_thoughts
 from rulesel.llm.base import ChatModel, ChatRequest, Completion, Failure
 from rulesel.llm.fence import clean, fence, nonce, shorten
 from rulesel.llm.redact import one_line
@@ -216,7 +217,8 @@ def _read(answer: Completion | Failure) -> Drafts:
         return Drafts(mistakes=[f"{answer.kind}: {answer.reason}"])
     if answer.refusal:
         return Drafts(mistakes=[f"refused: {one_line(answer.refusal)}"])
-    drafts = read_drafts(answer.text)
+    written = answer.text.lstrip().startswith(("{", "```"))  # at once, without a thought
+    drafts = read_drafts(answer.text if written else after_thoughts(answer.text))
     if answer.finish == "length":
         drafts.mistakes.append("the answer was cut at its longest")
     return drafts

@@ -328,6 +328,34 @@ def test_the_budget_is_never_exceeded(most: int, concurrency: int, deeds: list[s
         assert bill == most, "money that was reserved and not needed must be usable"
 
 
+tokens = st.integers(-(10**20), 10**20) | st.integers(0, 500)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(tokens, tokens, tokens), min_size=1, max_size=40))
+def test_whatever_servers_count_spending_never_falls_and_the_budget_holds(counts: list[tuple[int, int, int]]) -> None:
+    given_counts = iter(counts)
+
+    def script(_request: ChatRequest) -> Completion:
+        prompt, cached, answered = next(given_counts)
+        return Completion("4", prompt_tokens=prompt, cached_tokens=cached, completion_tokens=answered)
+
+    ledger, price = Ledger(None, max_cost=0.01), Price(input=1.0, output=2.0, cached=0.1)
+    stage, seen = ledger.stage("s"), [0.0]
+    client = Client("m", lambda: Fake(script), ledger=stage, price=price, limits=Limits(concurrency=1))
+    try:
+        for result in client.complete(ask(i) for i in range(len(counts))):
+            assert isinstance(result, Completion), "what was paid is not thrown away"
+            seen.append(ledger.spent.cost)
+    except BudgetReached:
+        pass
+    finally:
+        client.close()
+    assert seen == sorted(seen)
+    assert 0.0 <= ledger.spent.cost <= 0.01
+    assert all(0 <= row["prompt_tokens"] <= 400 for row in ledger.finished().to_pylist())
+
+
 def test_the_number_of_requests_is_never_exceeded(open_client: Make) -> None:
     ledger = Ledger(None, max_requests=37)
     client, fake = open_client(echo, ledger=ledger.stage("s"))

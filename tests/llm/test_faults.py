@@ -320,6 +320,10 @@ def test_a_status_in_the_body_counts_where_the_answer_had_none() -> None:
     assert "502" in str(meaning(200, answer))
     assert isinstance(meaning(200, answer.replace(b"502", b"401")), ModelError)
     assert isinstance(meaning(404, answer.replace(b"502", b"429")), ModelError), "a status of the answer is believed"
+    choice = {"finish_reason": "error", "error": {"message": "upstream died", "code": 502}, "message": {"content": ""}}
+    died = meaning(200, orjson.dumps({"choices": [choice]}))
+    assert isinstance(died, Retryable)
+    assert died.failure.reason == "502: upstream died"
 
 
 @given(st.binary(max_size=200) | st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),

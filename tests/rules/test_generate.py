@@ -163,6 +163,15 @@ def test_json_is_found_in_its_wrapping(wrap: str) -> None:
     assert rule.anchors is not None
 
 
+@pytest.mark.parametrize(
+    "wrap", ['<think>I could write {"rules": []} or {x}.</think>{}', "First {this}.</think>\n```json\n{}\n```", "{}"]
+)
+def test_rules_are_read_after_the_thoughts_about_them(wrap: str) -> None:
+    written, asked = write(lambda _: wrap.replace("{}", answer(draft("n", "It has no <answer> mark."))), count=1)
+    assert [rule.text for rule in written.rules.rules] == ["It has no <answer> mark."]
+    assert len(asked) == 1
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"rules": []}', '{"rules": "x"}', "null", '{"rules": [1]}'])
 def test_what_is_no_answer_says_so(text: str) -> None:
     drafts = read_drafts(text)
