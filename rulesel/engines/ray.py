@@ -20,6 +20,7 @@ from rulesel.engines import Job, open_job
 from rulesel.engines.local import no_chat, rate_shard
 from rulesel.errors import ModelError
 from rulesel.extras import need
+from rulesel.llm.redact import keys_kept_back
 from rulesel.llm.starts import Tried
 from rulesel.raters import Lent, Rater, rater_for
 from rulesel.records import Batch, Rule
@@ -174,7 +175,8 @@ class Worker:
 def _start(ray: Any) -> None:  # noqa: ANN401 - optional package
     """Start Ray on this machine, or connect, without letting it replace what SIGTERM does here."""
     handler = signal.getsignal(signal.SIGTERM)
-    ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
+    with keys_kept_back():
+        ray.init(include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, configure_logging=False)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, handler)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rulesel.llm.hiding import HIDDEN, SHORT, hide
@@ -98,6 +99,21 @@ class _Hiding:
             record.exc_text = redact(logging.Formatter().formatException(record.exc_info))
         record.stack_info = redact(record.stack_info) if record.stack_info else None
         return record
+
+
+@contextmanager
+def keys_kept_back() -> Iterator[None]:
+    """Take providers' keys out of the environment while processes are started that have no use for them.
+
+    Tokens stay: a model may have to be fetched with one.
+    """
+    kept = {name: value for name, value in os.environ.items() if name.endswith("_API_KEY")}
+    for name in kept:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(kept)
 
 
 def _from_environment() -> list[tuple[str, str]]:

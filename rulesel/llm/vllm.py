@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from rulesel.errors import ModelError
+from rulesel.llm.redact import keys_kept_back
 from rulesel.llm.tokens import Counters, NextToken
 from rulesel.llm.vllm_setup import (
     import_vllm,
@@ -80,7 +81,8 @@ class Vllm:
         self._structured = vllm.sampling_params.StructuredOutputsParams
         stop_on_sigterm()
         try:
-            with quiet(), uncompiled() if self.engine_arguments["enforce_eager"] else nullcontext():
+            compiling = uncompiled() if self.engine_arguments["enforce_eager"] else nullcontext()
+            with quiet(), compiling, keys_kept_back():
                 self._llm: Any = vllm.LLM(str(folder), **self.engine_arguments)
         except Exception as error:
             raise ModelError(f"vLLM cannot load {folder}: {_last_line(error)}") from error
