@@ -16,7 +16,7 @@ from rulesel.digest import digest
 from rulesel.errors import CorpusError
 from rulesel.records import Int64
 
-_LISTED = 1000
+_LISTED = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Corpus:
         n_bytes: size of the source.
         limit: examples read at most; None for all.
         skipped: reason -> number of records skipped by the latest reading.
-        skips: line and reason of the first 1000 of them.
+        unreadable: row, line and reason of the first 100,000 of them.
         n_records: records met by the latest reading, skipped ones included.
         n_examples: examples given out by the latest reading.
     """
@@ -123,9 +123,14 @@ class Corpus:
 
     def _forget(self) -> None:
         self.skipped: Counter[str] = Counter()
-        self.skips: list[tuple[int, str]] = []
+        self.unreadable: list[tuple[int, int, str]] = []
         self.n_records = 0
         self.n_examples = 0
+
+    @property
+    def skips(self) -> list[tuple[int, str]]:
+        """Line and reason of `unreadable`."""
+        return [(line, reason) for _, line, reason in self.unreadable]
 
     @property
     def bytes_read(self) -> int:
@@ -185,8 +190,8 @@ class Corpus:
             content = content_hash(prompt, response)
         except Unusable as error:
             self.skipped[str(error)] += 1
-            if len(self.skips) < _LISTED:
-                self.skips.append((line, str(error)))
+            if len(self.unreadable) < _LISTED:
+                self.unreadable.append((row, line, str(error)))
             return False
         self.n_examples += 1
         chunk.rows.append(row)

@@ -15,6 +15,7 @@ from rulesel import receipt as receipts
 from rulesel.config import RunConfig, ScoreConfig, SelectConfig, run_settings
 from rulesel.corpus import Corpus, check_output
 from rulesel.pipeline.chain import Chain
+from rulesel.pipeline.limits import limits_of
 from rulesel.pipeline.outputs import check_beside, fate_of, replacing, write_tables
 from rulesel.pipeline.picking import picked
 from rulesel.pipeline.reading import open_source
@@ -152,8 +153,9 @@ def _write(store: Store, config: RunConfig, chain: Chain, scores: Scores, select
     chain.watcher.progress(Progress("write output", 0, len(found.rows), "rows"))
     sha256 = receipts.write_records(out, store, config.as_, corpus, rows)
     fate = fate_of(found, selection)
+    limits = limits_of(store, config.select, corpus, found, selection)
     tables = out.with_name(out.name + ".scores.parquet"), out.with_name(out.name + ".dropped.jsonl")
-    write_tables(*tables, store, corpus, found, fate, names, chain.watcher)
+    write_tables(*tables, store, corpus, found, fate, names, limits, chain.watcher)
     made = Derived(config, corpus, scores.rule_set, chain.rater_ids(), scores.sample, scores.evidence, scores.choice)
     settings = run_settings(config.model_dump(mode="json", by_alias=True))
     receipt = receipts.run_receipt(store, made, found, selection, settings=settings, output=(out.name, sha256))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import sys
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rulesel.errors import UsageError
+from rulesel.pipeline.limits import Limits
 from rulesel.pipeline.watch import Progress, Watcher
 from rulesel.receipt import Scored
 from rulesel.records import Float64, Int64, Selection, Status
@@ -75,37 +78,42 @@ def write_tables(
     found: Scored,
     fate: Fate,
     names: Sequence[str],
+    limits: Limits,
     watcher: Watcher,
 ) -> None:
     """Write every row with its ratings, score, rank and reason, and every row left out; each file whole or not at all.
 
     Args:
         scores: a Parquet file with a row for each example of the corpus.
-        dropped: a JSON-lines file with a line for each example that was not selected: id, row, kind, score, reason.
+        dropped: a JSON-lines file with a line for each record that was not selected: id, row, kind, score, reason; for
+            one that could not be read its line, too.
         store: where the ids come from.
         corpus: the corpus.
         found: the pool with its scores.
         fate: what became of every row.
         names: the chosen rules' names, columns of `found.values`.
+        limits: what kept rows out beside their scores.
         watcher: told after every block.
     """
     n = len(found.rows)
+    unread = deque(_unreadable(store, corpus))
     with replacing(scores) as table_file, replacing(dropped) as lines_file:
         writer: pq.ParquetWriter | None = None
         for start in range(0, n, BLOCK):
             rows = slice(start, min(start + BLOCK, n))
             ids = store.corpora.ids(corpus.corpus, found.rows.row[rows])
-            words = reasons(fate, found, names, rows)
+            words = reasons(fate, found, names, limits, rows)
             table = _block(found, fate, names, rows, ids, words)
             writer = writer or pq.ParquetWriter(table_file, table.schema, compression="zstd")
             writer.write_table(table)
-            lines_file.write(b"".join(_dropped(found, fate, rows, ids, words)))
+            last = int(found.rows.row[rows.stop - 1]) if rows.stop < n else None
+            lines_file.write(b"".join(_merged(_dropped(found, fate, rows, ids, words), unread, last)))
             watcher.progress(Progress("write output", rows.stop, n, "rows"))
         if writer is not None:
             writer.close()
 
 
-def reasons(fate: Fate, found: Scored, names: Sequence[str], rows: slice) -> list[str]:
+def reasons(fate: Fate, found: Scored, names: Sequence[str], limits: Limits, rows: slice) -> list[str]:
     """Why each row of a slice was selected or left out, in words."""
     n_scored = int((fate.place > 0).sum())
     at = fate.pool_position[rows]
@@ -127,6 +135,8 @@ def reasons(fate: Fate, found: Scored, names: Sequence[str], rows: slice) -> lis
         else:
             standing = f"rank {rank}: " if rank else "not selected: "
             standing += "no score" if np.isnan(score) else f"score {score:.3f}, place {place} of {n_scored}"
+            if not rank and (why := limits.why(position)):
+                standing += f"; {why}"
             if names:
                 high, low = best[i], worst[i]
                 standing += f"; highest {names[high]} {values[i, high]:.2f}, lowest {names[low]} {values[i, low]:.2f}"
@@ -142,13 +152,38 @@ def _lost(found: Scored, names: Sequence[str], position: int) -> str:
     return f"too few ratings for a score: {', '.join(lost)} missing"
 
 
-def _dropped(found: Scored, fate: Fate, rows: slice, ids: list[str], words: list[str]) -> Iterator[bytes]:
+Line = tuple[int, dict[str, Any]]
+"""The row a line of dropped.jsonl is about, and the line."""
+
+
+def _dropped(found: Scored, fate: Fate, rows: slice, ids: list[str], words: list[str]) -> Iterator[Line]:
     columns = (found.rows.row, fate.rank, fate.pool_position, fate.failed, fate.score)
     for i, (row, rank, position, failed, score) in enumerate(zip(*(c[rows].tolist() for c in columns), strict=True)):
         if not rank:
             kind = "duplicate" if position < 0 else "failed" if failed else "not_selected"
-            line = {"id": ids[i], "row": row, "kind": kind, "score": score, "reason": words[i]}
-            yield orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)  # NaN becomes null
+            yield row, {"id": ids[i], "row": row, "kind": kind, "score": score, "reason": words[i]}
+
+
+def _unreadable(store: Store, corpus: CorpusRecord) -> Iterator[Line]:
+    """A line for each record that could not be read; those that are only counted stand at the end, a line a reason."""
+    left = Counter(corpus.skipped)
+    for row, line, reason in store.corpora.unreadable(corpus.corpus):
+        left[reason] -= 1
+        yield row, {"id": None, "row": row, "kind": "unreadable", "score": None, "line": line, "reason": reason}
+    for reason, n in left.items():
+        if n > 0:
+            told = {"id": None, "row": None, "kind": "unreadable", "score": None, "count": n, "reason": reason}
+            yield sys.maxsize, told
+
+
+def _merged(lines: Iterable[Line], unread: deque[Line], last: int | None) -> Iterator[bytes]:
+    """Lines by row, as JSON; `last` is the last row of these, None where all that are left belong to them."""
+    for row, line in lines:
+        while unread and unread[0][0] < row:
+            yield orjson.dumps(unread.popleft()[1], option=orjson.OPT_APPEND_NEWLINE)
+        yield orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)  # NaN becomes null
+    while unread and (last is None or unread[0][0] < last):
+        yield orjson.dumps(unread.popleft()[1], option=orjson.OPT_APPEND_NEWLINE)
 
 
 def check_beside(out: Path) -> None:

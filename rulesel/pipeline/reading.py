@@ -59,7 +59,9 @@ def read_corpus(store: Store, config: CorpusConfig, source: Corpus, watcher: Wat
         watcher.check()
     if done == 0:
         raise CorpusError(f"{config.path} holds no example that can be read.")
-    record = incoming.finish(sha256=source.sha256, n_records=source.n_records, skipped=dict(source.skipped))
+    record = incoming.finish(
+        sha256=source.sha256, n_records=source.n_records, skipped=dict(source.skipped), unreadable=source.unreadable
+    )
     _tell(record, source, watcher)
     return record
 

@@ -14,6 +14,7 @@ from rulesel.config import PickConfig, SelectConfig
 from rulesel.corpus import check_output
 from rulesel.errors import UnknownName, UsageError
 from rulesel.pipeline.featuring import overlap
+from rulesel.pipeline.limits import limits_of
 from rulesel.pipeline.naming import which_column
 from rulesel.pipeline.outputs import check_beside, fate_of, replacing, write_tables
 from rulesel.pipeline.picking import picked
@@ -62,8 +63,9 @@ def select(config: PickConfig, watcher: Watcher | None = None, *, against: Seque
         rows = found.rows.row[found.pool[selection.indices]]
         sha256 = receipts.write_records(out, store, config.as_, corpus, rows)
         fate = fate_of(found, selection)
+        limits = limits_of(store, config.select, corpus, found, selection)
         tables = out.with_name(out.name + ".scores.parquet"), out.with_name(out.name + ".dropped.jsonl")
-        write_tables(*tables, store, corpus, found, fate, [], watcher)
+        write_tables(*tables, store, corpus, found, fate, [], limits, watcher)
         settings, output = receipts.pick_settings(config), (out.name, sha256)
         receipt = receipts.column_receipt(store, config, corpus, found, selection, settings=settings, output=output)
         receipt |= receipts.recorded(store, config, corpus, config.out, seen)

@@ -22,7 +22,7 @@ from rulesel.receipt.derive import (
 from rulesel.receipt.document import as_json, column_receipt, packages, pick_settings, recorded, run_receipt
 from rulesel.receipt.file import read_receipt, store_path
 from rulesel.receipt.layout import as_receipt, config_of
-from rulesel.receipt.offering import features_of, selection_of
+from rulesel.receipt.offering import features_of, field_of_pool, selection_of
 from rulesel.receipt.verify import Check, verify
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "digest_of_ids",
     "evidence_of",
     "features_of",
+    "field_of_pool",
     "from_column",
     "packages",
     "pick_settings",

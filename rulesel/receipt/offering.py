@@ -74,7 +74,7 @@ def selection_of(
     k = select.k if select.fraction is None else max(1, round(select.fraction * len(found.pool)))
     groups, per_group = None, None
     for field, per_group in select.per.items():  # noqa: B007 - at most one
-        groups = _values(store, corpus, found, field)
+        groups = field_of_pool(store, corpus, found, field)
     try:
         chosen = choose(
             selector,
@@ -112,7 +112,7 @@ def _vectors(
         given["tags"] = [[] if np.isnan(one) else [int(one)] for one in label.tolist()]
         given["tag_embeddings"] = _centers(given["embeddings"], label)
     elif "tags" in reads and select.clusters is None:
-        given["tags"] = [labels_of(value) for value in _values(store, corpus, found, select.tags)]
+        given["tags"] = [labels_of(value) for value in field_of_pool(store, corpus, found, select.tags)]
     return {name: value for name, value in given.items() if name in (*reads, "tag_embeddings")}
 
 
@@ -130,12 +130,22 @@ def labels_of(value: str | None) -> list[str]:
 
 
 def field_of(store: Store, corpus: CorpusRecord, rows: Int64, field: str) -> list[str | None]:
+    """The value of a field in each row of the pool, as text.
+
+    Raises:
+        UsageError: no record has it.
+    """
     """The value of a field in some records of a corpus, as text; None where a record has none."""
     records = store.corpora.records(corpus.corpus, rows)
     return field_values(records, source_of(corpus).format, corpus.header, field)
 
 
-def _values(store: Store, corpus: CorpusRecord, found: Scored, field: str) -> list[str | None]:
+def field_of_pool(store: Store, corpus: CorpusRecord, found: Scored, field: str) -> list[str | None]:
+    """The value of a field in each row of the pool, as text.
+
+    Raises:
+        UsageError: no record has it.
+    """
     values = field_of(store, corpus, found.rows.row[found.pool], field)
     if values and all(value is None for value in values):
         raise UsageError(f"No record of the corpus has a field {field!r}.")

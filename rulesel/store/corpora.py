@@ -91,6 +91,10 @@ class Corpora:
         number = self._db.one("SELECT corpus FROM current_corpus")
         return None if number is None else self.get(int(number))
 
+    def unreadable(self, corpus: int) -> list[tuple[int, int, str]]:
+        """Row, line and reason of records that could not be read, as far as they were listed, by row."""
+        return self._db.rows("SELECT row, line, reason FROM unreadable WHERE corpus = ? ORDER BY row", corpus)
+
     def touch(self, corpus: int) -> None:
         """Make a known corpus the current one."""
         self._db.con.execute("UPDATE corpora SET read_at = ? WHERE corpus = ?", [now(), corpus])
@@ -110,6 +114,9 @@ class Corpora:
             for (first,) in self._db.rows("SELECT first_content FROM corpora WHERE NOT finished"):
                 self._db.con.execute("DELETE FROM contents WHERE content >= ?", [first])
             self._db.con.execute("DELETE FROM examples WHERE corpus IN (SELECT corpus FROM corpora WHERE NOT finished)")
+            self._db.con.execute(
+                "DELETE FROM unreadable WHERE corpus IN (SELECT corpus FROM corpora WHERE NOT finished)"
+            )
             self._db.con.execute("DELETE FROM corpora WHERE NOT finished")
             corpus = int(self._db.one("SELECT coalesce(max(corpus), -1) + 1 FROM corpora"))
             first = int(self._db.one("SELECT coalesce(max(content), -1) + 1 FROM contents"))
@@ -233,8 +240,22 @@ class Incoming:
             self._db.insert("examples", examples)
         self._next += int(new.sum())
 
-    def finish(self, *, sha256: str, n_records: int, skipped: dict[str, int]) -> CorpusRecord:
-        """Join equal contents, number their occurrences, and make this the current corpus."""
+    def finish(
+        self,
+        *,
+        sha256: str,
+        n_records: int,
+        skipped: dict[str, int],
+        unreadable: Sequence[tuple[int, int, str]] = (),
+    ) -> CorpusRecord:
+        """Join equal contents, number their occurrences, and make this the current corpus.
+
+        Args:
+            sha256: of the source.
+            n_records: records met.
+            skipped: reason -> count of those that could not be read.
+            unreadable: row, line and reason of these, as far as they are listed.
+        """
         con = self._db.con
         with self._db.transaction():
             con.execute(
@@ -245,6 +266,13 @@ class Incoming:
             con.execute("UPDATE examples SET content = keep FROM twins t WHERE examples.content = t.content")
             con.execute("DELETE FROM contents WHERE content IN (SELECT content FROM twins)")
             con.execute("DROP TABLE twins")
+            row, line, reason = zip(*unreadable, strict=True) if unreadable else ((), (), ())
+            listed = {"row": pa.array(row, pa.int64()), "line": pa.array(line, pa.int64())}
+            listed |= {
+                "corpus": pa.array([self.corpus] * len(row), pa.int32()),
+                "reason": pa.array(reason, pa.string()),
+            }
+            self._db.insert("unreadable", pa.table(listed).select(["corpus", "row", "line", "reason"]))
             con.execute(
                 "UPDATE examples SET occurrence = n.occurrence FROM (SELECT row, row_number() OVER "
                 "(PARTITION BY content ORDER BY row) - 1 AS occurrence FROM examples WHERE corpus = $1 AND content IN "

@@ -92,4 +92,8 @@ CREATE VIEW column_view AS
 ALTER TABLE columns ADD COLUMN used_at TIMESTAMP;
 UPDATE columns SET used_at = made_at;
 """,
+    """
+-- records that could not be read, as far as they are listed one by one; corpora.skipped counts all of them
+CREATE TABLE unreadable (corpus INTEGER, row BIGINT, line BIGINT, reason VARCHAR);
+""",
 )
