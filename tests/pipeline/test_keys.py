@@ -12,8 +12,16 @@ import pytest
 
 CANARY = "sk-canary-9f8e7d6c5b4a"
 WATCHED = """
-import json, socket, sys
-tried = []
+import json, os, socket, sys
+tried, written, started = [], [], []
+
+def note(event, args):
+    if event == "open" and args[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+        written.append(str(args[0]))
+    elif event in ("subprocess.Popen", "os.exec", "os.posix_spawn", "os.system"):
+        started.append(str(args))
+
+sys.addaudithook(note)
 connect, connect_ex, resolve = socket.socket.connect, socket.socket.connect_ex, socket.getaddrinfo
 
 def refuse(host):
@@ -38,7 +46,8 @@ try:
     from rulesel.cli import main
     main()
 finally:
-    sys.stderr.write("\\nTRIED " + json.dumps([sorted(set(tried)), "litellm" in sys.modules]) + "\\n")
+    told = [sorted(set(tried)), sorted(set(written)), started, "litellm" in sys.modules]
+    sys.stderr.write("\\nTRIED " + json.dumps(told) + "\\n")
 """
 
 
@@ -106,13 +115,21 @@ def test_a_key_is_in_no_file_no_log_and_no_message_and_401_ends_the_run_in_one_l
 
 
 @pytest.mark.skipif(importlib.util.find_spec("litellm") is None, reason="litellm is not installed")
-def test_with_the_network_closed_nothing_is_tried_beyond_this_machine_litellm_included(serve, planted, tmp_path):
+def test_litellm_reaches_nothing_beyond_this_machine_writes_nothing_elsewhere_and_starts_nothing(
+    serve, planted, tmp_path
+):
     planted(60)
     server = serve()
-    address = {"HOSTED_VLLM_API_BASE": server.base, "HOSTED_VLLM_API_KEY": "none"}
+    (tmp_path / "home").mkdir()
+    (tmp_path / "scratch").mkdir()
+    address = {"HOSTED_VLLM_API_BASE": server.base, "HOSTED_VLLM_API_KEY": CANARY, "PYTHONDONTWRITEBYTECODE": "1"}
+    address |= {"HOME": str(tmp_path / "home"), "TMPDIR": str(tmp_path / "scratch")}
     done = rulesel(*run_words(tmp_path, "hosted_vllm/m"), watched=True, **address)
     assert done.returncode == 0, done.stderr
-    tried, imported = json.loads(done.stderr.rpartition("TRIED ")[2])
+    tried, written, started, imported = json.loads(done.stderr.rpartition("TRIED ")[2])
     assert imported
     assert set(tried) == {"127.0.0.1"}
+    assert [path for path in written if not path.startswith((str(tmp_path), "/dev/null"))] == []
+    assert started == []
+    assert list((tmp_path / "home").iterdir()) == []
     assert server.stats()["requests"] > 40 * 6
