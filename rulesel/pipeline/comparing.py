@@ -18,7 +18,7 @@ from rulesel.evaluation.subset import Measured, Yardstick, averaged, baselines
 from rulesel.pipeline.featuring import embedding_of
 from rulesel.pipeline.run_report import SOURCE_FIELDS
 from rulesel.pipeline.watch import Watcher
-from rulesel.receipt import as_json, features_of, pool_of, read_receipt, row_ids, source_of, store_path
+from rulesel.receipt import as_json, features_of, permuted_column, pool_of, read_receipt, row_ids, source_of, store_path
 from rulesel.records import Float32, Float64, Int64
 from rulesel.selection import Pool
 from rulesel.store import CorpusRecord, Rows, Store
@@ -205,11 +205,7 @@ def _pool(store: Store, compared: _Compared, one: Chosen, other: Chosen, source:
     features = [features_of(chosen.receipt).get("embeddings") for chosen in (one, other)]
     embedding = next(filter(None, features), None)
     embedding = embedding or embedding_of(store, SelectConfig(k=1), compared.corpora[0], watcher)
-    scores = np.full(len(rows), np.nan)
-    column = one.receipt["config"]["select"]["quality"]
-    if column in store.columns.names():
-        values, direction = store.columns.read(column, rows.content)
-        scores = values if direction == "higher" else -values
+    scores = _scores(store, one.receipt, rows.content)
     duplicates = one.receipt["config"]["duplicates"]
     left_out = np.setdiff1d(np.arange(len(rows)), pool_of(rows, duplicates))
     lengths = store.corpora.lengths(rows.content)
@@ -219,6 +215,17 @@ def _pool(store: Store, compared: _Compared, one: Chosen, other: Chosen, source:
     if partly:
         watcher.say("The vectors are of one of the corpora: sets with rows of the other are not measured by vectors.")
     return _Pool(offered, rows.content, vectors, scores, _sources(store, compared, source), partly)
+
+
+def _scores(store: Store, receipt: Mapping[str, Any], contents: Int64) -> Float64:
+    """What the rows of a selection were scored by: the run's own scores, or the column; NaN where it is not there."""
+    if (identity := receipt.get("scores")) is not None:
+        return store.columns.read_identity("score", identity, contents)
+    column = receipt["config"]["select"]["quality"]
+    if column not in store.columns.names() or permuted_column(store, column):
+        return np.full(len(contents), np.nan)
+    values, direction = store.columns.read(column, contents)
+    return values if direction == "higher" else -values
 
 
 def _measured(store: Store, yardstick: Yardstick, pool: _Pool, rows: Int64) -> Measured:

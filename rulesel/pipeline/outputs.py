@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 from rulesel.errors import UsageError
 from rulesel.pipeline.limits import Limits
 from rulesel.pipeline.watch import Progress, Watcher
-from rulesel.receipt import Scored
-from rulesel.records import Float64, Int64, Selection, Status
+from rulesel.receipt import Scored, row_ids
+from rulesel.records import Float32, Float64, Int64, Selection, Status
 from rulesel.store import CorpusRecord, Store
 from rulesel.store.ratings import UNRATED
 
@@ -37,7 +37,8 @@ class Fate:
         key: float64 (N,), what a selected row was picked by; NaN elsewhere.
         score: float64 (N,), NaN where there is none.
         failed: bool (N,), no score under the coverage gate.
-        place: int64 (N,), rank by score among all scored rows, 1 for the best; 0 where there is no score.
+        place: int64 (N,), rank by score among all scored rows, 1 for the best, ties by id as in selections; 0 where
+            there is no score.
         pool_position: int64 (N,), position in the pool; -1 for duplicates left out of it.
         first_row: content -> the row that came first, for contents that came more than once.
     """
@@ -66,7 +67,8 @@ def fate_of(found: Scored, selection: Selection) -> Fate:
     failed[picked] = False
     place = np.zeros(n, dtype=np.int64)
     scored = np.flatnonzero(~np.isnan(score))
-    place[scored[np.argsort(-score[scored], kind="stable")]] = np.arange(1, len(scored) + 1)
+    best_first = np.lexsort((row_ids(found.rows)[scored], -score[scored]))
+    place[scored[best_first]] = np.arange(1, len(scored) + 1)
     return Fate(rank, key, score, failed, place, position, _first_rows(found))
 
 
@@ -225,13 +227,20 @@ def _block(found: Scored, fate: Fate, names: Sequence[str], rows: slice, ids: li
         "rank": pa.array(rank, mask=rank == 0),
         "key": pa.array(fate.key[rows], from_pandas=True),
         "score": pa.array(fate.score[rows], from_pandas=True),
-        "coverage": pa.array(1.0 - np.isnan(values).sum(axis=1) / max(len(names), 1), mask=~inside),
+        "coverage": pa.array(_coverage(values, found.weights), mask=~inside),
         "reason": pa.array(words, pa.string()),
     }
     for j, name in enumerate(names):
         columns[f"rating: {name}"] = pa.array(values[:, j], from_pandas=True)
         columns[f"status: {name}"] = pa.DictionaryArray.from_arrays(status[:, j], STATUS_NAMES)
     return pa.table(columns)
+
+
+def _coverage(values: Float32, weights: Float64) -> Float64:
+    """Share of the weight that is rated, what the gate of the score looks at; 1 where no rules were chosen."""
+    size = np.abs(weights)
+    missing: Float64 = (np.isnan(values) * size).sum(axis=1)
+    return 1.0 - missing / (size.sum() if len(size) else 1.0)
 
 
 def _first_rows(found: Scored) -> dict[int, int]:

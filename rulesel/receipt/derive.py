@@ -60,6 +60,7 @@ class Scored:
         values: float32 (n, r).
         status: uint8 (n, r).
         scores: float64 (n,), higher is better, NaN under the coverage gate.
+        weights: of the chosen rules, float64 (r,).
         turned: the scores are a column in which lower is better, its sign turned.
     """
 
@@ -69,6 +70,7 @@ class Scored:
     values: Float32
     status: UInt8
     scores: Float64
+    weights: Float64
     turned: bool = False
 
 
@@ -216,7 +218,8 @@ def scored(
     numbers = [sample.numbers[j] for j in choice.indices]
     apart = [sample.measured[j] for j in choice.indices] if sample.measured else []
     values, status = _matrix(store, rows.content[pool], numbers, rater, measured, apart)
-    return Scored(rows, pool, numbers, values, status, choice.score_chosen(values, coverage=config.coverage))
+    scores = choice.score_chosen(values, coverage=config.coverage)
+    return Scored(rows, pool, numbers, values, status, scores, choice.weights)
 
 
 def _matrix(
@@ -271,11 +274,10 @@ def from_column(store: Store, config: PickConfig, corpus: CorpusRecord) -> Score
         values, direction = np.full(len(pool), np.nan), "higher"
     else:
         values, direction = store.columns.read(config.select.quality, rows.content[pool])
-    none = np.empty((len(pool), 0))
+    none, unweighed = np.empty((len(pool), 0)), np.empty(0)
     lower = direction != "higher"
-    return Scored(
-        rows, pool, [], none.astype(np.float32), none.astype(np.uint8), -values if lower else values, turned=lower
-    )
+    scores = -values if lower else values
+    return Scored(rows, pool, [], none.astype(np.float32), none.astype(np.uint8), scores, unweighed, turned=lower)
 
 
 def score_identity(

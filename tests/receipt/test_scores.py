@@ -3,11 +3,13 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from rulesel.config import PickConfig, RunConfig, check, load
 from rulesel.errors import UsageError
 from rulesel.pipeline import Watcher, run
+from rulesel.pipeline.comparing import compare
 from rulesel.pipeline.explaining import verify_file
 from rulesel.pipeline.selecting import select
 from rulesel.store import Store
@@ -81,3 +83,31 @@ def test_scores_of_the_version_that_permuted_columns_are_not_selected_by(old):
         select(config, Watcher())
     picked = ran().receipt["selection"]["sha256"]
     assert select(config, Watcher())["selection"]["sha256"] == picked
+
+
+def test_two_runs_are_compared_by_the_scores_of_the_first_whatever_ran_since(old):
+    first = ran(seed=1, out="first.jsonl")
+    ran("rulesel", out="second.jsonl")
+    with Store(Path("store.duckdb")) as store:
+        found = compare(store, "first.jsonl", "second.jsonl")
+    scores = first.scored.scores
+    assert found["shifts"]["A"]["mean_score"] == pytest.approx(scores[first.selection.indices].mean())
+    assert found["shifts"]["pool"]["mean_score"] == pytest.approx(scores.mean())
+
+
+def test_the_table_shows_the_share_of_the_weight_and_places_with_ties_by_id(old):
+    config = load(Path("every.yaml"))["rules"] | {"weights": "decorrelated"}
+    first = ran(rules=config)
+    gone = int(first.scored.rows.content[first.scored.pool[4]])
+    with Store(Path("store.duckdb")) as store:
+        where = "content = ? AND rule = ?"
+        store.db.con.execute(
+            f"UPDATE ratings SET value = NULL, status = 1 WHERE {where}", [gone, first.scored.numbers[1]]
+        )
+    found = ran(rules=config, duplicates="keep-all", coverage=0.5, select={"k": 38})
+    table = pq.read_table("every.jsonl.scores.parquet").to_pydict()
+    (row,) = np.flatnonzero((found.scored.rows.content == gone) & (found.scored.rows.occurrence == 0))
+    assert table["coverage"][row] == pytest.approx(1 - found.choice.weights[1])
+    assert found.choice.weights[1] != pytest.approx(0.2, abs=1e-3)
+    places = [int(why.rsplit("place ", 1)[1].split(" ")[0]) for why in table["reason"]]
+    assert places == table["rank"]  # two rows are the same text
