@@ -20,6 +20,7 @@ QUESTION = ChatRequest(
     max_tokens=1,
     top_logprobs=TOP_LOGPROBS,
 )
+NAMING = "see `rulesel doctor --help`"
 LEAST_CONTEXT = 8192
 """Tokens that hold the longest document by default, with its prompt."""
 
@@ -43,7 +44,8 @@ def diagnose(name: str, prices: Mapping[str, Price] | None = None) -> list[Check
     try:
         chat = open_chat(name, prices=prices, limits=Limits(concurrency=1, seconds=SECONDS), lean=True)
     except RuleselError as error:
-        return [Check("failed", "name", str(error), "see `rulesel doctor --help`")]
+        remedy = "set it again, or unset it for a server that wants none" if "The key in" in str(error) else NAMING
+        return [Check("failed", "name", str(error), remedy)]
     try:
         seen = chat.probe(QUESTION)
     except RuleselError as error:
@@ -64,6 +66,7 @@ def _remedy(message: str) -> str:
         ("no connection", "is the server running, and is the address right?"),
         ("refuses access", "is the key in the environment right? (OPENAI_API_KEY, RULESEL_API_KEY, or the provider's)"),
         ("no such model", "is the model's name what the server calls it? GET /v1/models lists them"),
+        ("a limit of a day", "wait until it is lifted, or take another plan or model"),
         ("quota", "the account has no credit left"),
         ("no answer in", "the server is overloaded, or still loading the model"),
         ("pip install", "install it, then try again"),

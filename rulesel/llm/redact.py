@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from rulesel.llm.hiding import HIDDEN, SHORT, hide
+from rulesel.visible import visible
 
 _SHAPES = re.compile(
     r"""
@@ -69,7 +70,7 @@ _LOGGERS = frozenset(
 
 
 def guard_logging() -> None:
-    """From here on, log records of ours and of the packages that speak to models hold no key.
+    """From here on, log records of ours and of the packages that speak to models hold no key and no control characters.
 
     Records are changed as they are made, so it does not matter which handlers there are or will be. Other packages'
     records stay as they are. Harmless when called twice.
@@ -94,7 +95,7 @@ class _Hiding:
             message = record.getMessage()
         except (TypeError, ValueError):
             message = f"{record.msg} {record.args}"
-        record.msg, record.args = redact(message), None
+        record.msg, record.args = visible(redact(message)), None
         if record.exc_info:
             record.exc_text = redact(logging.Formatter().formatException(record.exc_info))
         record.stack_info = redact(record.stack_info) if record.stack_info else None

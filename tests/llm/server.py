@@ -191,6 +191,8 @@ class Model:
             return self._error(429, "slow down", "rate_limit_exceeded", {"retry-after": self.options.retry_after})
         if fault == "quota":
             return self._error(429, "You exceeded your current quota, please check your plan", "insufficient_quota")
+        if fault == "day":
+            return self._error(429, "Rate limit exceeded: free-models-per-day. Add 10 credits", None)
         if fault == "filter":
             return self._error(400, "The response was filtered", "content_filter")
         if fault == "context":

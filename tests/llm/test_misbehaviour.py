@@ -126,6 +126,23 @@ def test_a_key_that_dies_ends_the_run_and_what_was_rated_is_kept(serve: Callable
     ledger.close()
 
 
+def test_a_limit_of_the_day_stops_at_once_and_tomorrow_the_run_goes_on(
+    serve: Callable[..., Any], tmp_path: Path
+) -> None:
+    server = serve()
+    ledger = Ledger(tmp_path / "r.sqlite")
+    rate(server.name, 10, ledger)
+    server.set(always="day")
+    with pytest.raises(ModelError, match=r"free-models-per-day.*the same command goes on"):
+        rate(server.name, 100, ledger, Limits(concurrency=4, seconds=10.0))
+    assert server.stats()["requests"] <= 50 + 4
+    server.set(always=None)
+    assert (rate(server.name, 100, ledger).status == Status.ok).all()
+    assert server.stats()["answered"] == 500
+    assert server.stats()["repeated"] == 0
+    ledger.close()
+
+
 def test_the_servers_bill_stays_below_the_budget_and_the_run_goes_on_from_there(
     serve: Callable[..., Any], tmp_path: Path
 ) -> None:

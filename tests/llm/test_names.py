@@ -203,6 +203,7 @@ def test_a_model_that_can_do_everything_passes_the_examination(serve: Callable[.
         ({"key": "another"}, "answer", "failed", "key in the environment"),
         ({"model": "n"}, "answer", "failed", "GET /v1/models"),
         ({"always": "quota"}, "answer", "failed", "no credit"),
+        ({"always": "day"}, "answer", "failed", "wait until it is lifted"),
         ({"always": "500"}, "answer", "failed", "server's own log"),
         ({"top_logprobs": 0}, "log-probabilities", "warning", "sampled digits"),
         ({"context": 2048}, "context", "warning", "lower document_chars"),
@@ -216,6 +217,15 @@ def test_what_stands_in_the_way_is_named_with_its_cure(
     check = next(c for c in diagnose(name) if c.what == what)
     assert check.state == state
     assert words in check.remedy
+
+
+def test_a_key_that_cannot_be_sent_is_found_out_before_anything_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RULESEL_API_KEY", "key\r\nx-evil: 1")
+    (check,) = diagnose("http://127.0.0.1:9/v1#m")
+    assert (check.state, check.what) == ("failed", "name")
+    assert "RULESEL_API_KEY" in check.found
+    assert "evil" not in check.found
+    assert check.remedy.startswith("set it again")
 
 
 def test_a_price_is_missed_only_where_somebody_sends_a_bill(

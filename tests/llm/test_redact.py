@@ -81,6 +81,13 @@ def test_logs_of_ours_and_of_what_speaks_to_models_hide_keys_in_messages_argumen
 
 
 @pytest.mark.usefixtures("factory")
+def test_logs_of_ours_hold_no_control_characters(caplog: pytest.LogCaptureFixture) -> None:
+    guard_logging()
+    logging.getLogger("rulesel.test").warning("the server says %s", "\x1b]52;c;aGk=\x07\u202e")
+    assert caplog.records[-1].getMessage() == "the server says [U+001B]]52;c;aGk=[U+0007][U+202E]"
+
+
+@pytest.mark.usefixtures("factory")
 def test_logs_of_others_stay_as_they_are(caplog: pytest.LogCaptureFixture) -> None:
     guard_logging()
     logging.getLogger("somebody.else").warning("key %s", CANARY)
