@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from rulesel.algorithms import ties
 from rulesel.algorithms.coverage import candidates_of, ceiling, coverage
 from rulesel.algorithms.given import Given, Progress
 from rulesel.algorithms.greedy import FloatArray, Objective, Picks, batched_lazy_greedy
@@ -116,7 +117,8 @@ def _pick(
 ) -> Picks:
     """Greedy; of copies with the same bonus the lowest rows are named, however their products were rounded."""
     batch = GRAPH_BATCH if isinstance(source, KnnGraph) else DENSE_BATCH
-    picks = batched_lazy_greedy(objective, k, given=given, batch=batch, progress=progress)
+    tolerance = ties.SINGLE if isinstance(source, KnnGraph) else source.tolerance
+    picks = batched_lazy_greedy(objective, k, given=given, batch=batch, tolerance=tolerance, progress=progress)
     if source.copies is None:
         return picks
     alike = np.lexsort((np.arange(len(bonus)), bonus, source.copies))

@@ -31,8 +31,8 @@ Rival = tuple[float, int]
 """The largest bound of some rows, and the lowest row whose bound ties with it."""
 NONE: Rival = (-math.inf, sys.maxsize)
 """Of no rows."""
-FLOOR = 1e-11
-"""Share of the first gain below which later ones differ by rounding only: all are sums of terms of its size."""
+FLOOR = 0.01
+"""Of the tolerance: this share of the first gain is rounding in later ones, as all are sums of terms of its size."""
 POOL = 4096
 """Rows of highest bound that are looked through before all are."""
 GROWTH = 2
@@ -124,6 +124,7 @@ def batched_lazy_greedy(
     *,
     given: Given = (),
     batch: int = 64,
+    tolerance: float = ties.TOLERANCE,
     progress: Progress | None = None,
 ) -> Picks:
     """Lazy greedy over the `batch` most promising rows at once: the picks of `naive_greedy`, in vectorised steps.
@@ -137,6 +138,7 @@ def batched_lazy_greedy(
         k: rows to pick; fewer are returned only when fewer are left.
         given: rows already in the set; they are never picked.
         batch: rows evaluated together.
+        tolerance: share of the largest gain by which gains that are equal on paper differ; see `ties`.
         progress: told (picked, k) now and then.
 
     Raises:
@@ -147,7 +149,7 @@ def batched_lazy_greedy(
     gone, k = _start(objective, k, given)
     bounds = objective.probe(np.arange(objective.n, dtype=np.int64))()
     bounds[gone] = -np.inf
-    window = _Window(bounds)
+    window = _Window(bounds, tolerance)
     ranking = _Ranking(bounds, window)
     picks = _Recorder(objective)
     while len(picks) < k:
@@ -250,15 +252,14 @@ def _start(objective: Objective, k: int, given: Given) -> tuple[NDArray[np.bool_
 
 
 class _Window:
-    """Which gains tie: those within `ties.TOLERANCE` of the largest of a step, or `FLOOR` of the largest of the first."""
+    """Which gains tie: those within the tolerance of the largest of a step, or `FLOOR` of it of the first step's."""
 
-    def __init__(self, first: FloatArray) -> None:
-        finite = first[np.isfinite(first)]
-        self._floor = FLOOR * float(np.abs(finite).max(initial=0.0))
+    def __init__(self, first: FloatArray, tolerance: float = ties.TOLERANCE) -> None:
+        self._tolerance, self._floor = tolerance, FLOOR * ties.width(first, tolerance)
 
     def width(self, largest: float) -> float:
         """How far below the largest gain a tie lies at most."""
-        return max(ties.TOLERANCE * abs(largest), self._floor) if math.isfinite(largest) else 0.0
+        return max(self._tolerance * abs(largest), self._floor) if math.isfinite(largest) else 0.0
 
     def best(self, gains: FloatArray) -> int:
         """The lowest place whose gain ties with the largest."""

@@ -15,12 +15,13 @@ published  exp(-|x - y| / d) with d the number of dimensions: what submodlib cal
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rulesel.algorithms import ties
 from rulesel.algorithms.greedy import IntArray
 from rulesel.algorithms.neighbors import Zero, check_rows, directions, first_copies, unit_rows
 
@@ -49,6 +50,7 @@ class Kernel:
         ceiling: sum over represented rows of the highest similarity any candidate has to them, where it is known.
         copies: the lowest candidate equal to each candidate, int64; None where it is not known.
         matrix: all similarities, where they are in memory; else every call of `rows` computes them.
+        tolerance: by which similarities that are equal on paper differ; see `ties`.
     """
 
     rows: Callable[[IntArray], NDArray[Any]]
@@ -58,6 +60,7 @@ class Kernel:
     ceiling: float | None = None
     copies: NDArray[np.int64] | None = None
     matrix: NDArray[Any] | None = None
+    tolerance: float = ties.TOLERANCE
 
 
 def given_kernel(similarity: NDArray[Any]) -> Kernel:
@@ -100,7 +103,9 @@ def embedding_kernel(
         unit = unit_rows(embeddings, zero=zero, center=center)
         covered = float(unit.any(axis=1).sum())
         block = _stepped(embeddings, center=center) if len(unit) <= FEW else lambda rows: unit[rows] @ unit.T
-        return _among(block, unit, covered, np.dtype(np.float64 if len(unit) <= FEW else np.float32))
+        if len(unit) <= FEW:
+            return _among(block, unit, covered, np.dtype(np.float64))
+        return replace(_among(block, unit, covered, np.dtype(np.float32)), tolerance=ties.SINGLE)
     check_rows(embeddings)
     points = embeddings.astype(np.float64)
     points -= points.sum(axis=0) / max(1, len(points))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from rulesel.algorithms import ties
 from rulesel.algorithms.neighbors import check_rows
 
 Floats = npt.NDArray[np.float64]
@@ -82,7 +83,8 @@ def nearest_center(X: npt.NDArray[np.floating], centers: Singles) -> tuple[Ints,
         rows = X[start : start + step].astype(np.float32, copy=False)
         closeness = rows @ centers.T
         closeness -= half
-        own = closeness.argmax(axis=1)
+        top = closeness.max(axis=1, keepdims=True)
+        own = (closeness >= top - ties.SINGLE * np.maximum(np.abs(top), half.max())).argmax(axis=1)
         labels[start : start + step] = own
         gap = rows - centers[own]
         square[start : start + step] = np.einsum("ij,ij->i", gap, gap)
@@ -107,7 +109,7 @@ def _seed(X: npt.NDArray[np.floating], clusters: int, rng: np.random.Generator) 
         drawn = np.minimum(drawn, len(rows) - 1)
         left = np.minimum(np.maximum(length[:, None] + length[drawn] - 2 * (rows @ rows[drawn].T), 0), square[:, None])
         left[drawn, np.arange(trials)] = 0
-        best = int(left.sum(axis=0).argmin())
+        best = ties.best(-left.sum(axis=0), tolerance=ties.SINGLE)
         chosen.append(int(drawn[best]))
         square = left[:, best]
     return np.array(rows[chosen])
@@ -124,7 +126,7 @@ def _lloyd(X: npt.NDArray[np.floating], centers: Singles, iterations: int) -> Si
         empty = np.flatnonzero(size == 0)
         centers = (total / np.maximum(size, 1)[:, None]).astype(np.float32)
         if len(empty):  # an empty cluster starts over at a row that lies far from its own center
-            centers[empty] = X[np.argsort(-square, kind="stable")[: len(empty)]]
+            centers[empty] = X[ties.order(square.astype(np.float64), tolerance=ties.SINGLE)[: len(empty)]]
     return centers
 
 

@@ -71,4 +71,4 @@ def _held(kernel: Kernel) -> Kernel:
     for start in range(0, len(table), QUERIES):
         part = np.arange(start, min(start + QUERIES, len(table)))
         table[part] = kernel.rows(part)
-    return replace(given_kernel(table), ceiling=kernel.ceiling, copies=kernel.copies)
+    return replace(given_kernel(table), ceiling=kernel.ceiling, copies=kernel.copies, tolerance=kernel.tolerance)

@@ -8,6 +8,7 @@ import numpy as np
 from pydantic import Field
 from typing_extensions import override
 
+from rulesel.algorithms import ties
 from rulesel.algorithms.keyed import uniform
 from rulesel.algorithms.kmeans import kmeans
 from rulesel.algorithms.neighbors import Zero, unit_rows
@@ -45,7 +46,7 @@ class KMeansStratified(Selector):
         found = kmeans(unit, self.clusters or min(1000, max(1, round(rows.n**0.5))), seed=seed)
         if self.within == "nearest":
             gap = unit - found.centers[found.labels]
-            keys = -np.einsum("ij,ij->i", gap, gap).astype(np.float64)
+            keys = ties.levelled(-np.einsum("ij,ij->i", gap, gap).astype(np.float64), ties.SINGLE)
         else:
             keys = uniform(rows.n if pool.ids is None else pool.ids[rows.rows], seed)
         indices = by_group(found.labels, keys, k, given=rows.given, allocation=self.allocation)

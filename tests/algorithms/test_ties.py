@@ -62,3 +62,9 @@ def test_long_lists_take_no_time():
 @pytest.mark.parametrize("n", [1, 2, 50])
 def test_all_equal(n):
     assert ties.order(np.full(n, 0.1)).tolist() == list(range(n))
+
+
+def test_ties_are_levelled():
+    values = np.array([0.5, 1.0, 1.0 - 1e-12, 0.5 + 1e-13, -3.0])
+    assert ties.levelled(values).tolist() == [0.5 + 1e-13, 1.0, 1.0, 0.5 + 1e-13, -3.0]
+    assert ties.order(np.array([1.0, 1.0 + 1e-7]), tolerance=ties.SINGLE).tolist() == [0, 1]
