@@ -64,7 +64,7 @@ def test_twenty_random_kills_end_equal_to_an_undisturbed_run(bigger, rules, tmp_
 
 def test_ctrl_c_commits_says_how_to_go_on_and_exits_130(bigger, rules):
     process = subprocess.Popen(command(bigger, rules), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    while not (bigger / "s.duckdb").exists():
+    while not (bigger / "s.duckdb").exists() and process.poll() is None:
         time.sleep(0.02)
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
