@@ -16,7 +16,8 @@ _QUOTA = re.compile(
     r"(?:\w+ ){0,3}(?:quota|credits?|budget|spend)|credit (?:balance|limit)|(?:no|out of|not enough|enough) (?:\w+ )?credits?\b"
     r"|quota[_ ](?:\w+ )?(?:is |has been |was )?(?:exceeded|exhausted|used up|depleted)|billing[_ ](?:hard[_ ])?limit"
     r"|billing_not_active|payment[_ ]required|exceeded_current_quota|budget (?:has been |was )?exceeded"
-    r"|(?:account|balance) (?:is )?(?:overdue|exhausted|in arrears)|arrearage",
+    r"|(?:account|balance) (?:is )?(?:overdue|exhausted|in arrears)|arrearage|(?:usage|spend(?:ing)?) limits?\b|regain access"
+    r"|free (?:tier|quota|allocation)[^.\n]{0,60}(?:exhausted|used up|exceeded)|more credits|余额不足|欠费",
     re.IGNORECASE,
 )
 _LONG = re.compile(
@@ -49,8 +50,8 @@ _ACCESS = re.compile(
 )
 _NO_MODEL = re.compile(
     r"model_not_found|(?:no such|unknown|invalid) model\b|not a valid model|no endpoints found for"
-    r"|\bmodel\b[^;\n]{0,160}?(?:does not exist|doesn't exist|do not exist|not found|decommissioned|no longer)"
-    r"|(?:could not|cannot|can't|failed to) find (?:the )?model",
+    r"|\bmodel\b[^;\n]{0,160}?(?:does not exist|doesn't exist|do not exist|not exist|not found|decommissioned|no longer)"
+    r"|\bmodel(?: \S{1,80})? is not supported|(?:could not|cannot|can't|failed to) find (?:the )?model",
     re.IGNORECASE,
 )
 _LOAD = re.compile(

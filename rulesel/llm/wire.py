@@ -32,7 +32,7 @@ _NAMES = {
 _COMPLAINT = re.compile(
     r"(?:not|n't|un)[- ]?(?:be )?(?:supported|support|allowed|permitted|accepted|accept|recogni[sz]ed|available|enabled|compatible)"
     r"|not? (?:implemented|valid|endpoints)|unknown|unexpected|unrecogni[sz]ed|invalid|extra|must|should|only|at most|max|less than"
-    r"|greater|above|below|range|between|cannot|can't|deprecated|instead|disabled|unavailable|ignored"
+    r"|greater|above|below|range|between|cannot|can't|deprecated|instead|disabled|unavailable|ignored|[<>≤≥]"
 )
 _SENTENCE = re.compile(r"(?<=[.!?;])\s+|\n")
 
@@ -84,7 +84,7 @@ class Dialect:
     def _fewer(self, text: str, asked: int) -> int:
         named = _NAMES["logprobs"].search(text)
         after = text[named.start() :] if named else text
-        bound = re.search(r"(?:at most|maximum|max|up to|equal to|<=|and|than)\D{0,20}(\d{1,4})", after)
+        bound = re.search(r"(?:at most|maximum|max|up to|equal to|<=|≤|and|than)\D{0,20}(\d{1,4})", after)
         none = re.search(
             r"not support|n't support|unsupported|unrecogni|unknown|unexpected|not (?:permitted|allowed)|endpoints|extra",
             text,

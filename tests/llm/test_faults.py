@@ -306,6 +306,72 @@ def test_a_key_or_a_name_that_is_wrong_ends_the_run_whatever_the_status(status: 
     assert words in str(error)
 
 
+STOP, GO_ON, ONE, FORM = "stop", "go on", "one", "form"
+
+
+@pytest.mark.parametrize(
+    ("status", "message", "what"),
+    [
+        (
+            429,
+            "Requests have exceeded call rate limit of your current pricing tier. Please retry after 24 hours.",
+            STOP,
+        ),
+        (
+            429,
+            "Requests have exceeded call rate limit of your current pricing tier. Please retry after 2 seconds.",
+            GO_ON,
+        ),
+        (
+            400,
+            "You have reached your specified API usage limits. You will regain access on 2026-07-01 at 00:00 UTC.",
+            STOP,
+        ),
+        (402, "This request requires more credits, or fewer max_tokens. You can only afford 100.", STOP),
+        (200, "This request requires more credits, or fewer max_tokens. You can only afford 100.", STOP),
+        (403, "The free tier of the model has been exhausted.", STOP),
+        (429, "Service tier capacity exceeded for this model.", GO_ON),
+        (429, "Rate limit exceeded: free-models-per-min.", GO_ON),
+        (400, "Model Not Exist", STOP),
+        (400, "The requested model is not supported", STOP),
+        (503, "The model is overloaded. Please try again later.", GO_ON),
+        (500, "Jinja Exception: System role not supported", FORM),
+        (400, "Requested sample logprobs of 20, which is greater than max allowed: 5", FORM),
+        (422, "Input validation error: `top_logprobs` >= 0 and <= 5", FORM),
+        (400, "Invalid temperature: only 1 is allowed for this model", FORM),
+        (400, "After the optional system message, conversation roles must alternate user/assistant", FORM),
+        (422, "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 2048. Given: 3000", ONE),
+        (400, "Invalid 'messages[1].content': string too long. Expected a string with maximum length 1048576", ONE),
+        (403, "Your chosen model requires moderation and your input was flagged for violence", ONE),
+        (
+            400,
+            "Could not finish the message because max_tokens was reached. Please try again with higher max_tokens.",
+            ONE,
+        ),
+        (500, "CUDA error: the temperature of the device is too high", GO_ON),
+        (413, "Request Entity Too Large", ONE),
+    ],
+)
+def test_what_servers_are_known_to_say(status: int, message: str, what: str) -> None:
+    request = ChatRequest((("system", "s"), ("user", "Rate this.")), top_logprobs=20)
+    said = heard(body(message), [content for _, content in request.messages])
+    if about_the_form(status, said) and Dialect().concede(request, said):
+        assert what == FORM
+        return
+    error = refusal(status, {}, said, model="m")
+    assert {ModelError: STOP, Retryable: GO_ON, Final: ONE}[type(error)] == what
+
+
+def test_a_quota_of_a_minute_passes_whatever_else_is_said_of_it() -> None:
+    quota = {"quotaId": "GenerateRequestsPerMinutePerProjectPerModel-FreeTier"}
+    details = [{"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [quota]}]
+    message = "You exceeded your current quota, please check your plan and billing details. Please retry in 26.8s."
+    answer = [{"error": {"code": 429, "message": message, "status": "RESOURCE_EXHAUSTED", "details": details}}]
+    assert isinstance(meaning(429, orjson.dumps(answer)), Retryable)
+    quota["quotaId"] = "GenerateRequestsPerDayPerProjectPerModel-FreeTier"
+    assert isinstance(meaning(429, orjson.dumps(answer)), ModelError)
+
+
 def test_the_words_of_the_provider_behind_a_router_are_kept() -> None:
     raw = orjson.dumps({"error": {"message": "prompt is too long"}}).decode()
     for metadata in ({"raw": raw}, {"raw": f"x {raw}"}, {"raw": {"error": {"message": "prompt is too long"}}}):
