@@ -7,9 +7,9 @@ from itertools import count
 from pathlib import Path
 from typing import NamedTuple
 
+from rulesel.corpus.source import STANDARD_INPUT
 from rulesel.corpus.stream import Compression
 
-STANDARD_INPUT = "standard input"
 _UNPACK = {"gzip": "gzip -dc", "zstd": "zstd -dc"}
 _ENDINGS = (".gz", ".zst", ".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".utf8", ".lf")
 

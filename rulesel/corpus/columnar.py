@@ -18,8 +18,11 @@ from rulesel.errors import CorpusError
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 BATCH_ROWS = 1000
+BATCH_BYTES = 16 << 20
+PROBED_ROWS = 8
 Batches = Iterator["pa.RecordBatch"]
 Read = Callable[[], Batches]
 
@@ -92,8 +95,7 @@ class Parquet(Columnar):
 
         with pq.ParquetFile(self.paths[0]) as file:
             for group in range(file.num_row_groups):
-                read = partial(file.iter_batches, BATCH_ROWS, row_groups=[group])
-                yield file.metadata.row_group(group).num_rows, read
+                yield file.metadata.row_group(group).num_rows, partial(_of_group, file, group)
 
     def codec(self) -> str:
         """The compression of the first column. Asked for after reading: of a damaged file it would end the program."""
@@ -106,6 +108,15 @@ class Parquet(Columnar):
     def describe(self) -> str:
         """See `RecordReader`."""
         return f"Parquet, {self.n_rows:,} rows"
+
+
+def _of_group(file: pq.ParquetFile, group: int) -> Batches:
+    """The rows of a row group, in batches that its first rows say are of about 16 MiB: small files may hold large rows."""
+    first = next(file.iter_batches(PROBED_ROWS, row_groups=[group]), None)
+    if first is None or not first.num_rows:
+        return
+    size = min(BATCH_ROWS, max(1, BATCH_BYTES * first.num_rows // max(1, first.nbytes)))
+    yield from file.iter_batches(size, row_groups=[group])
 
 
 def _whole(read: Read, n_rows: int) -> Batches:

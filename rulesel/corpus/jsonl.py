@@ -39,6 +39,7 @@ class JsonLines(RecordReader):
 
     def __init__(self, source: Source, compression: Compression | None) -> None:
         self._path = source.path
+        self.paths = [source.path]
         self._compression = compression
         self._sha256: str | None = None
         self.n_bytes = source.path.stat().st_size

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from rulesel.corpus.detect import open_reader
@@ -23,6 +24,7 @@ def open_corpus(
     response_field: str | None = None,
     text_field: str | None = None,
     limit: int | None = None,
+    check: Callable[[], None] | None = None,
 ) -> Corpus:
     """Find out the format and the fields of a corpus from its first records.
 
@@ -33,13 +35,14 @@ def open_corpus(
         response_field: field of the response, or of a conversation.
         text_field: field of plain text, which has no prompt.
         limit: examples read at most.
+        check: called now and then while waiting and reading; what it raises ends that.
 
     Raises:
         CorpusError: the corpus cannot be read, or no record of the first 1000 can be used; nothing has been done yet.
     """
     if limit is not None and limit < 1:
         raise CorpusError(f"--limit {limit}: at least one example has to be read.")
-    source = locate(path)
+    source = locate(path, check)
     reader = open_reader(source)
     sample = _sample(source, reader)
     readable = [(raw.fields, raw.record) for raw in sample if raw.fields is not None]
@@ -57,7 +60,7 @@ def open_corpus(
             reasons[str(error)] += 1
     if sum(reasons.values()) == len(sample):
         raise _none_usable(source, reasons)
-    return Corpus(str(path), source, reader, mapping, list(fields.names), limit)
+    return Corpus(str(path), source, reader, mapping, list(fields.names), limit, check)
 
 
 def _sample(source: Source, reader: RecordReader) -> list[Raw]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
 Format = Literal["jsonl", "csv", "parquet", "dataset"]
 
 MAX_RECORD = 64 << 20
 """Bytes of the longest record that is read; a longer one is skipped and counted."""
+
+MAX_LINE = 4 * MAX_RECORD
+"""Bytes after which a line that has not ended is taken for one without end."""
 
 BOM = b"\xef\xbb\xbf"
 """UTF-8's byte order mark: it belongs to the file, not to the first record."""
@@ -23,6 +27,9 @@ TOO_DEEP = "nested too deeply"
 SURROGATE = "half of a surrogate pair in the text (a broken \\ud800 escape)"
 RAGGED = "not as many fields as the header"
 MALFORMED = "quotes or line breaks out of place"
+MAX_UNUSABLE = 1_000_000
+"""Records in a row that cannot be used, after which a source is given up."""
+
 UNREADABLE = "a value that cannot be decoded"
 
 
@@ -60,6 +67,9 @@ class RecordReader(ABC):
     format: ClassVar[Format]
     header: bytes | None = None
     n_bytes: int
+    paths: list[Path]
+    """The files that are read."""
+
     bytes_read: int = 0
     """Bytes of the source used up so far by the latest reading, for progress."""
 

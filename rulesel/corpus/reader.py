@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from rulesel.corpus.mapping import FieldMapping
-from rulesel.corpus.raw import Damaged, Foreign, Format, Raw, RecordReader, Unusable
+from rulesel.corpus.raw import MAX_UNUSABLE, Damaged, Foreign, Format, Raw, RecordReader, Unusable
 from rulesel.corpus.source import Source
 from rulesel.digest import digest
 from rulesel.errors import CorpusError
 from rulesel.records import Int64
 
 _LISTED = 100_000
+_CHECKED = 10_000
+"""Records between two looks at whether the user wants to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +109,11 @@ class Corpus:
         mapping: FieldMapping,
         fields: list[str],
         limit: int | None,
+        check: Callable[[], None] | None = None,
     ) -> None:
         self.path = path
+        self._check = check or (lambda: None)
+        self._state = _state(reader.paths)
         self.format: Format = reader.format
         self.header = reader.header
         self.shape = mapping.shape
@@ -126,6 +131,7 @@ class Corpus:
         self.unreadable: list[tuple[int, int, str]] = []
         self.n_records = 0
         self.n_examples = 0
+        self._unusable = 0
 
     @property
     def skips(self) -> list[tuple[int, str]]:
@@ -140,7 +146,9 @@ class Corpus:
     @property
     def sha256(self) -> str:
         """SHA-256 of the source's bytes in hexadecimal; free after a whole reading, one pass over the file before."""
-        return self._reader.sha256()
+        found = self._reader.sha256()
+        self._refuse_changed()
+        return found
 
     @property
     def source(self) -> SourceInfo:
@@ -156,7 +164,7 @@ class Corpus:
         """The examples in order, `size` at a time; counts and skips start anew.
 
         Raises:
-            CorpusError: the source is cut off or damaged. What was given out before stands for part of the corpus only
+            CorpusError: the source is cut off, damaged, or changes meanwhile. What was given out before stands for part of the corpus only
                 and must not be taken for the whole; the message names the number of records that could be read.
         """
         self._forget()
@@ -169,8 +177,13 @@ class Corpus:
                 chunk = _Open()
             if self.n_examples == self.limit:
                 break
+        self._refuse_changed()
         if chunk.rows:
             yield chunk.close()
+
+    def _refuse_changed(self) -> None:
+        if _state(self._reader.paths) != self._state:
+            raise CorpusError(f"{self._source.name} has changed while it was read. Run again when it is whole.")
 
     def _records(self) -> Iterator[Raw]:
         try:
@@ -183,6 +196,8 @@ class Corpus:
         line, record, fields, reason = raw
         row = self.n_records
         self.n_records += 1
+        if self.n_records % _CHECKED == 0:
+            self._check()
         try:
             if fields is None:
                 raise Unusable(reason)
@@ -190,9 +205,16 @@ class Corpus:
             content = content_hash(prompt, response)
         except Unusable as error:
             self.skipped[str(error)] += 1
+            self._unusable += 1
+            if self._unusable > MAX_UNUSABLE:
+                raise CorpusError(
+                    f"{self._source.name}: the last {MAX_UNUSABLE:,} records cannot be used ({error}), up to line {line:,}; "
+                    f"{self.n_examples:,} could be read before that. Remove what is not meant to be read."
+                ) from error
             if len(self.unreadable) < _LISTED:
                 self.unreadable.append((row, line, str(error)))
             return False
+        self._unusable = 0
         self.n_examples += 1
         chunk.rows.append(row)
         chunk.hashes.append(content)
@@ -201,6 +223,14 @@ class Corpus:
         chunk.records.append(record)
         chunk.lines.append(line)
         return True
+
+
+def _state(paths: list[Path]) -> list[tuple[int, int, int]]:
+    """What changes when a file is written to or replaced."""
+    try:
+        return [(found.st_size, found.st_mtime_ns, found.st_ino) for found in (path.stat() for path in paths)]
+    except OSError:
+        return []
 
 
 def content_hash(prompt: str | None, response: str) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
-from rulesel.corpus.raw import MAX_RECORD, Damaged, Foreign
+from rulesel.corpus.raw import MAX_LINE, MAX_RECORD, Damaged, Foreign
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -131,6 +131,10 @@ def lines(content: Iterable[bytes]) -> Iterator[list[bytes | None]]:
             yield parts
             held, size = [], 0
         size += len(rest)
+        if size > MAX_LINE:
+            raise Foreign(
+                f"holds a line that does not end within {MAX_LINE >> 20:,} MiB; it is no JSON Lines and no CSV."
+            )
         if size > MAX_RECORD:
             held = []
         elif rest:

@@ -40,6 +40,7 @@ class Csv(RecordReader):
 
     def __init__(self, source: Source, compression: Compression | None) -> None:
         self._path = source.path
+        self.paths = [source.path]
         self._subject = Subject(source.name, compression)
         self._compression = compression
         self._sha256: str | None = None

@@ -99,7 +99,7 @@ def run(config: RunConfig, watcher: Watcher | None = None, *, again: Collection[
         RuleselError: with the exit code the command line gives; nothing already rated is lost.
     """
     watcher = watcher or Watcher()
-    source = open_source(config.corpus)
+    source = open_source(config.corpus, watcher)
     path = None if config.corpus.path == "-" else Path(config.corpus.path)
     check_output(Path(config.out), source.format, config.as_, shape=source.shape, corpus=path, header=source.header)
     check_beside(Path(config.out))
@@ -115,7 +115,7 @@ def score(config: ScoreConfig, watcher: Watcher | None = None, *, again: Collect
         RuleselError: as `run` does.
     """
     watcher = watcher or Watcher()
-    with _scores(config, open_source(config.corpus), watcher, again) as (_, _, scores):
+    with _scores(config, open_source(config.corpus, watcher), watcher, again) as (_, _, scores):
         return scores
 
 
@@ -126,7 +126,7 @@ def rate_sample(config: ScoreConfig, watcher: Watcher | None = None) -> RatedSam
         RuleselError: as `run` does.
     """
     watcher = watcher or Watcher()
-    with sampled(config, open_source(config.corpus), watcher, only=True) as (_, _, found):
+    with sampled(config, open_source(config.corpus, watcher), watcher, only=True) as (_, _, found):
         return found
 
 

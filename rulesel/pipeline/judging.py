@@ -75,7 +75,7 @@ def judge(config: JudgeConfig, watcher: Watcher | None = None, *, again: Collect
         RuleselError: with the exit code the command line gives; no grade is lost.
     """
     watcher = watcher or Watcher()
-    opinion, source = config.opinion, None if config.corpus is None else open_source(config.corpus)
+    opinion, source = config.opinion, None if config.corpus is None else open_source(config.corpus, watcher)
     with Store(config.store_path, must_exist=source is None) as store:
         corpus = _corpus(store, config, source, watcher)
         contents = contents_of(store, corpus, config.sample, config.seed)

@@ -115,7 +115,7 @@ def plan(config: ScoreConfig, watcher: Watcher | None = None) -> Plan:
     """
     watcher = watcher or Watcher()
     named = named_rules(config, watcher)
-    source = open_source(config.corpus)
+    source = open_source(config.corpus, watcher)
     with Store(config.store_path) as store:
         corpus = read_corpus(store, config.corpus, source, watcher)
         return plan_chain(Chain(store, config, corpus, watcher), named)

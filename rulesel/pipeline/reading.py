@@ -14,8 +14,12 @@ SHOWN = 5
 """Unreadable records listed one by one; the rest are counted."""
 
 
-def open_source(config: CorpusConfig) -> Corpus:
+def open_source(config: CorpusConfig, watcher: Watcher | None = None) -> Corpus:
     """The corpus, its format and mapping found out; nothing is read into the store yet.
+
+    Args:
+        config: which file, and its fields.
+        watcher: says when the user wants to stop waiting.
 
     Raises:
         CorpusError: it cannot be read.
@@ -26,6 +30,7 @@ def open_source(config: CorpusConfig) -> Corpus:
         response_field=config.response_field,
         text_field=config.text_field,
         limit=config.limit,
+        check=None if watcher is None else watcher.check,
     )
 
 

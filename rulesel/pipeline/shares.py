@@ -80,7 +80,7 @@ def rate_share(config: ScoreConfig, share: tuple[int, int], watcher: Watcher | N
         raise UsageError("--shard needs a corpus that every worker can read, not standard input.")
     if not config.store_path.parent.is_dir():
         raise UsageError(f"There is no folder {config.store_path.parent} for the store and its shards.")
-    open_source(config.corpus)
+    open_source(config.corpus, watcher)
     note = shards_of(config.store_path) / f"{_command(config, rater)}.json"
     with _alone(note, watcher):
         if not note.exists():
@@ -96,7 +96,7 @@ def rate_share(config: ScoreConfig, share: tuple[int, int], watcher: Watcher | N
 
 def _prepare(config: ScoreConfig, note: Path, workers: int, watcher: Watcher) -> Rater:
     """Everything before the corpus is rated: the sample, the rules, the shards; returns the rater, perhaps open."""
-    with sampled(config, open_source(config.corpus), watcher) as (store, chain, found):
+    with sampled(config, open_source(config.corpus, watcher), watcher) as (store, chain, found):
         choice = chain.choose(found.rule_set, found.sample, chain.evidence(found.rule_set, found.sample))
         rules, contents = chain.to_read(found.rule_set, choice)
         if rules:
