@@ -35,7 +35,7 @@ class Fate:
     Attributes:
         rank: int64 (N,), 1 for the best; 0 where not selected.
         key: float64 (N,), what a selected row was picked by; NaN elsewhere.
-        score: float64 (N,), NaN where there is none.
+        score: float64 (N,), in the unit of its column, NaN where there is none.
         failed: bool (N,), no score under the coverage gate.
         place: int64 (N,), rank by score among all scored rows, 1 for the best, ties by id as in selections; 0 where
             there is no score.
@@ -69,7 +69,8 @@ def fate_of(found: Scored, selection: Selection) -> Fate:
     scored = np.flatnonzero(~np.isnan(score))
     best_first = np.lexsort((row_ids(found.rows)[scored], -score[scored]))
     place[scored[best_first]] = np.arange(1, len(scored) + 1)
-    return Fate(rank, key, score, failed, place, position, _first_rows(found))
+    own = -score if found.turned else score
+    return Fate(rank, key, own, failed, place, position, _first_rows(found))
 
 
 def write_tables(

@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from rulesel.config import CorpusConfig, PickConfig, ScoreConfig, check
@@ -255,6 +256,9 @@ def test_a_threshold_is_in_the_columns_own_unit_and_at_most_where_lower_is_bette
     receipt = picked("top_k", k=None, threshold=0.1, quality="effort")
     assert rows_of(store, receipt) == list(range(41))
     assert receipt["selection"]["report"]["below_threshold"] == 400 - 41
+    table = pq.read_table(store.with_name("out.jsonl.scores.parquet")).to_pylist()
+    assert [row["score"] for row in table[:390]] == effort[:390].tolist()
+    assert "score 0.100, place 41 of 390" in table[40]["reason"]
     assert len(rows_of(store, picked("kcenter", k=None, threshold=0.1, quality="effort"))) == 41
     with pytest.raises(NothingSelected, match=r"top_k selects nothing: no 'effort' is at most -0.5; the best is 0\."):
         picked("top_k", k=None, threshold=-0.5, quality="effort")
