@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from rulesel.cli._output import complain, echo, prepare, show_fault
-from rulesel.errors import RuleselError
+from rulesel.errors import RuleselError, UsageError
 
 app = typer.Typer(
     name="rulesel",
@@ -42,6 +42,7 @@ def main() -> None:
     """Entry point of the `rulesel` command; turns errors into one line and an exit code."""
     prepare()
     try:
+        _check_text(sys.argv[1:])
         with_verbs()(standalone_mode=True)
     except RuleselError as error:
         complain(str(error))
@@ -58,6 +59,13 @@ def main() -> None:
     except Exception as error:  # noqa: BLE001 - the last resort
         show_fault(error)
         sys.exit(1)
+
+
+def _check_text(words: list[str]) -> None:
+    """Refuse what is no text: bytes that are no UTF-8 arrive as lone surrogates, which no store or receipt can hold."""
+    for word in words:
+        if not word.isascii() and word != word.encode(errors="replace").decode():
+            raise UsageError(f"{word!r} is not UTF-8. Rename the file, or write the text in UTF-8.")
 
 
 @cache

@@ -211,6 +211,10 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
+    except OSError as error:
+        if error.filename not in {None, str(part)}:
+            raise
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error  # the name the user gave
     finally:
         part.unlink(missing_ok=True)
 

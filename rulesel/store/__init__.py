@@ -8,7 +8,7 @@ from types import TracebackType
 from rulesel.store.calls import Calls
 from rulesel.store.columns import Columns
 from rulesel.store.corpora import Corpora, CorpusRecord, Rows
-from rulesel.store.database import Database
+from rulesel.store.database import Database, fault_of
 from rulesel.store.features import Features
 from rulesel.store.ratings import Cells, RatingTable
 from rulesel.store.rules import RuleTable
@@ -53,3 +53,6 @@ class Store:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+        fault = None if error is None else fault_of(self.path, error)
+        if fault is not None:
+            raise fault from error

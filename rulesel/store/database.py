@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import secrets
+import sqlite3
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rulesel.errors import StoreError
+from rulesel.errors import RuleselError, StoreError
 from rulesel.store.schema import MIGRATIONS
 
 if TYPE_CHECKING:
@@ -50,8 +52,11 @@ class Database:
                 self._migrate(have)
                 if read_only:
                     self._reopen(memory, read_only=True)
-        except BaseException:
+        except BaseException as error:
             self.con.close()
+            fault = fault_of(path, error)
+            if fault is not None:
+                raise fault from error
             raise
 
     def rows(self, query: str, *parameters: Any) -> list[tuple[Any, ...]]:  # noqa: ANN401 - SQL values
@@ -69,6 +74,8 @@ class Database:
 
     def insert(self, table: str, rows: pa.Table, constant: dict[str, int] | None = None) -> None:
         """Append an Arrow table whose columns are named as the table's; `constant` columns are the same in every row."""
+        import duckdb
+
         fixed = "".join(
             f", {value} AS {name}" for name, value in (constant or {}).items() if name not in rows.column_names
         )
@@ -76,7 +83,8 @@ class Database:
         try:
             self.con.execute(f"INSERT INTO {table} BY NAME SELECT *{fixed} FROM incoming_rows")
         finally:
-            self.con.unregister("incoming_rows")
+            with contextlib.suppress(duckdb.Error):  # after an error the transaction takes nothing but its end
+                self.con.unregister("incoming_rows")
 
     def transaction(self) -> Transaction:
         """All or nothing: commits at the end of the block, rolls back if it raises."""
@@ -131,7 +139,13 @@ class Transaction:
         self._con.execute("BEGIN")
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._con.execute("COMMIT" if kind is None else "ROLLBACK")
+        import duckdb
+
+        if kind is None:
+            self._con.execute("COMMIT")
+        else:
+            with contextlib.suppress(duckdb.Error):  # after some errors there is nothing left to roll back
+                self._con.execute("ROLLBACK")
 
 
 def _own_version() -> str:
@@ -168,11 +182,41 @@ def _quoted(path: Path) -> str:
 
 
 def _why(path: Path, message: str) -> str:
-    if "lock" in message.lower():
-        holder = re.search(r"held in (?P<who>.+?) \(PID (?P<pid>\d+)\)", message)
+    holder = re.search(r"held in (?P<who>.+?) \(PID (?P<pid>\d+)\)", message)
+    if holder or re.search(r"(?i)\block on file|used by another process", message):
         who = f"process {holder['pid']} ({Path(holder['who']).name})" if holder else "another process"
         return f"{path} is in use by {who}. One process at a time: wait for it, or name another file with --store."
     if "not a valid DuckDB" in message:
         return f"{path} is no DuckDB file. Name another file with --store."
-    first = message.splitlines()[0]
-    return f"{path} cannot be opened: {first}"
+    if path.is_dir():
+        return f"{path} is a directory. Name a file with --store."
+    if re.search(r"(?i)corrupt|checksum|could not read enough bytes|serializ|internal error|invalidated", message):
+        return f"{path} is damaged: {message.splitlines()[0]}. Go on from a copy, or with another file: --store."
+    return f"{path} cannot be opened: {message.splitlines()[0]}"
+
+
+def fault_of(path: Path | None, error: BaseException) -> RuleselError | None:
+    """What befell the machine or the file while a store was open, in one line; None for any other error.
+
+    Args:
+        path: the store.
+        error: what DuckDB, or SQLite for the replies beside the store, has raised.
+    """
+    import duckdb
+
+    if not isinstance(error, (duckdb.Error, sqlite3.Error)):
+        return None
+    while isinstance(error.__context__, (duckdb.Error, sqlite3.Error)):  # the first of several tells the cause
+        error = error.__context__
+    message = str(error).strip() or type(error).__name__
+    if re.search(r"(?i)no space left|disk is full|file too large|disk quota", message):
+        return RuleselError(
+            f"{path}: no space is left on the disk. What was committed is kept: make room, and the same command goes on."
+        )
+    if isinstance(error, duckdb.OutOfMemoryException):
+        return RuleselError(f"{path}: DuckDB has run out of memory: {message.splitlines()[0]}")
+    if isinstance(error, (duckdb.FatalException, duckdb.InternalException, duckdb.SerializationException)):
+        return StoreError(_why(path or Path(":memory:"), f"internal error: {message}"))
+    if isinstance(error, (duckdb.IOException, sqlite3.DatabaseError)):
+        return StoreError(f"{path} cannot be read or written: {message.splitlines()[0]}")
+    return None

@@ -38,11 +38,24 @@ def open_file(path: Path | None) -> sqlite3.Connection:
             con.execute(f"PRAGMA user_version = {VERSION}")
             con.execute("COMMIT")
     except sqlite3.DatabaseError as error:
-        raise StoreError(f"{path}: {error}. It holds replies only; delete it to start a new one.") from error
+        raise StoreError(_why(path, str(error))) from error
     if version > VERSION:
         con.close()
         raise StoreError(f"{path} was written by a newer rulesel: pip install -U rulesel")
     return con
+
+
+def _why(path: Path | None, message: str) -> str:
+    if "locked" in message:
+        return f"{path} is in use by another process. One process at a time: wait for it."
+    if "not a database" in message or "malformed" in message:
+        return (
+            f"{path} is damaged ({message}). It holds answers on their way into the store; move it away, and those that "
+            "had not arrived are asked for again."
+        )
+    if path is not None and path.is_dir():
+        return f"{path} is a directory, where the answers on their way into the store are to be kept. Move it away."
+    return f"{path} cannot be opened: {message}"
 
 
 def settle_lost(con: sqlite3.Connection) -> int:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import subprocess
 import sys
 import unicodedata
 
@@ -157,3 +158,22 @@ def test_machine_output_is_exact(hostile, rulesel):
     ended = rulesel("explain", "0", "--store", hostile / "s.duckdb", "--json")
     assert printed_safely(ended.out)
     assert json.loads(ended.out)["prompt"].startswith(NASTY)
+
+
+@pytest.mark.parametrize("words", [("runs", "--store", "x\udcff"), ("run", "c\udcff.jsonl", "-k", 3, "-o", "o.jsonl")])
+def test_words_that_are_no_text_are_refused(words, rulesel):
+    ended = rulesel(*words)
+    assert ended.code == 2
+    assert "is not UTF-8" in ended.err
+    assert ended.err.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_output_to_a_full_disk_is_one_line(hostile):
+    with open("/dev/full", "w") as full:  # noqa: PTH123
+        ended = subprocess.run(
+            [sys.executable, "-m", "rulesel", "explain", "0", "--store", str(hostile / "s.duckdb")],
+            stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+        )  # fmt: skip
+    assert ended.returncode == 1
+    assert ended.stderr == "rulesel: [Errno 28] No space left on device.\n"

@@ -156,7 +156,7 @@ def test_an_unknown_price_under_a_cap_is_a_mistake_of_usage() -> None:
 def test_a_file_that_is_none_is_said(tmp_path: Path) -> None:
     path = tmp_path / "r.sqlite"
     path.write_bytes(b"this is no database, and long enough to be read as one" * 100)
-    with pytest.raises(StoreError, match="delete it"):
+    with pytest.raises(StoreError, match="move it away"):
         Ledger(path)
 
 
