@@ -281,9 +281,10 @@ class ScoreConfig(Spending):
     @property
     def anchor_judge(self) -> RubricJudge | None:
         """Who grades the sample without the rules; None where the anchor is a column, or nobody reads."""
-        if self.rules.anchor != "overall" or not isinstance(self.sample_rater, Chat):
+        grader = self.sample_rater.grader
+        if self.rules.anchor != "overall" or grader is None or self.engine == "ray":
             return None
-        return RubricJudge(model=self.sample_judge or self.judge, about=self.domain or None)
+        return RubricJudge(model=grader, about=self.domain or None)
 
     @property
     def store_path(self) -> Path:

@@ -8,11 +8,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+from pydantic import PrivateAttr
 
 from rulesel.llm.base import Lent
+from rulesel.llm.names import model_id
 from rulesel.plugins import Spec, build
 from rulesel.records import Batch, Float32, Status, UInt8
 
@@ -53,6 +55,24 @@ class Grades:
 
 class Judge(Spec, ABC):
     """Grades examples. `id` holds whatever changes a grade: model, prompt, labels, truncation."""
+
+    _maker: str | None = PrivateAttr(None)
+    _start: str = PrivateAttr("")
+
+    def by(self, maker: str, start: str) -> Self:
+        """The same judge asking a model in this process.
+
+        Args:
+            maker: identity of the rater whose engine it is, the start of its answers included.
+            start: what its answers start with.
+        """
+        other = self.model_copy()
+        other._maker, other._start = maker, start
+        return other
+
+    def maker(self, model: str) -> str:
+        """Identity of the model that judges: of a named one, or of the engine in this process."""
+        return self._maker or model_id(model)
 
     @property
     @abstractmethod

@@ -97,7 +97,7 @@ class Pairwise(Judge):
     def id(self) -> str:
         """Content address of model, prompt, plan of pairs and truncation."""
         parameters = self.model_dump(exclude={"model", "prompt"})
-        return digest([self.name, self.version, model_id(self.model), load(self.prompt).id, parameters])
+        return digest([self.name, self.version, self.maker(self.model), load(self.prompt).id, parameters])
 
     @property
     def column(self) -> str:

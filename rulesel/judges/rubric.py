@@ -128,7 +128,7 @@ class RubricJudge(Judge):
         """Content address of model, rubric, prompt and truncation."""
         rubric = self.asked
         asked = [rubric.model_dump(exclude={"name"}), load(rubric.prompt).id, self.document_chars]
-        return digest([self.name, self.version, model_id(self.model), asked])
+        return digest([self.name, self.version, self.maker(self.model), asked])
 
     @property
     def column(self) -> str:
@@ -174,6 +174,7 @@ class RubricJudge(Judge):
                     prompt.messages(nonce=fenced.nonce, document=fenced.text, **holes),
                     max_tokens=rubric.max_tokens,
                     top_logprobs=TOP_LOGPROBS if rubric.labels else 0,
+                    start=self._start if rubric.labels else "",
                 )
 
         return Group((flags, asked), len(asked), requests())

@@ -22,6 +22,7 @@ class ChatRequest:
         top_logprobs: how many alternatives of each token to return; 0 asks for none.
         json_schema: schema the answer must satisfy, or None for text.
         salt: tells deliberate repeats of the same question apart.
+        start: what the answer starts with; the model continues it. Only models in this process take one.
     """
 
     messages: tuple[tuple[str, str], ...]
@@ -30,11 +31,13 @@ class ChatRequest:
     top_logprobs: int = 0
     json_schema: dict[str, Any] | None = None
     salt: int = 0
+    start: str = ""
 
     def id(self, model: str) -> str:
         """Content address of this request to that model."""
         fields = [self.max_tokens, self.temperature, self.top_logprobs, self.json_schema, self.salt]
-        return digest(["chat/1", model, self.messages, fields])
+        start = [self.start] if self.start else []
+        return digest(["chat/1", model, self.messages, fields, *start])
 
 
 @dataclass(frozen=True, slots=True)

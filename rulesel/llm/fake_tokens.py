@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -65,6 +65,23 @@ class ByteTokenizer:
         return ids + list(text[at:].encode("utf-8", errors="replace"))
 
 
+class _Token(NamedTuple):
+    decoded_token: str
+    logprob: float
+
+
+class _Answer(NamedTuple):
+    text: str
+    token_ids: list[int]
+    logprobs: list[dict[int, _Token]]
+    finish_reason: str = "length"
+
+
+class _Output(NamedTuple):
+    outputs: list[_Answer]
+    num_cached_tokens: int = 0
+
+
 class FakeTokenModel:
     """Draws every probability from a hash of prompt and token, the same for the same prompt in any company."""
 
@@ -88,6 +105,7 @@ class FakeTokenModel:
         self._after = {tuple(text.encode()): share for text, share in (after or {}).items()}
         self._sampled = sampled
         self.capacity = capacity
+        self.longest = 1 << 20
         self.calls: list[tuple[int, int]] = []
         self.closed = 0
         self._prompt = self._cached = 0
@@ -113,6 +131,17 @@ class FakeTokenModel:
     def _mass_after(self, suffix: list[int]) -> float:
         ends = [end for end in self._after if tuple(suffix[-len(end) :]) == end]
         return self._after[max(ends, key=len)] if ends else self._mass
+
+    def answer(self, prompts: Sequence[list[int]], wishes: Sequence[dict[str, Any]]) -> list[Any]:
+        """One digit each, with its log-probabilities, as vLLM would give them."""
+        digits = list(b"0123456789")
+        found = []
+        for prompt, _ in zip(prompts, wishes, strict=True):
+            logprobs = self.next_token([[]], [prompt], digits).logprobs[0, 0]
+            top = {i: _Token(chr(i), float(p)) for i, p in zip(digits, logprobs, strict=True)}
+            best = digits[int(np.argmax(logprobs))]
+            found.append(_Output([_Answer(chr(best), [best], [top])]))
+        return found
 
     def surprise(self, prompts: Sequence[list[int]], spans: Sequence[tuple[int, int]]) -> Float64:
         """A number from a hash of the span."""

@@ -27,6 +27,8 @@ from rulesel.llm.sdk import Sdk
 from rulesel.llm.sender import Limits
 
 OPENAI = "https://api.openai.com/v1"
+IN_PROCESS = "vllm:"
+"""What names of models in this process begin with; their identity is their weights', which the rater knows."""
 OWN_KEY = "RULESEL_API_KEY"
 """Environment variable with the key for servers named by address."""
 SHORTEST_KEY = 3
@@ -56,6 +58,8 @@ def open_chat(
     Raises:
         UsageError: it names no model.
     """
+    if name.startswith(IN_PROCESS):
+        raise UsageError(f"{name} is a model in this process: it rates and grades (--judge), and does nothing else.")
     limits = limits or Limits()
     identity = model_id(name)
     guard_logging()
@@ -90,7 +94,7 @@ def model_id(name: str) -> str:
             raise UsageError(f"{name!r} names no model: write http://host:port/v1#model.")
         return parts.fragment
     provider, _, model = name.partition("/")
-    if name.startswith("fake:") and len(name) > len("fake:"):
+    if name.startswith(("fake:", IN_PROCESS)) and len(name) > len("fake:"):
         return name
     if not provider or not model:
         raise UsageError(
@@ -109,7 +113,9 @@ def _port_is_one(parts: SplitResult) -> bool:
 
 def is_free(name: str) -> bool:
     """True for a model that nobody sends a bill for: scripted, or served on this very machine."""
-    return name.startswith("fake:") or (name.startswith(("http://", "https://")) and _loopback(urlsplit(name).hostname))
+    return name.startswith(("fake:", IN_PROCESS)) or (
+        name.startswith(("http://", "https://")) and _loopback(urlsplit(name).hostname)
+    )
 
 
 def _backend(name: str, identity: str, limits: Limits, *, lean: bool) -> Callable[[], Backend]:

@@ -83,7 +83,7 @@ def find_price(name: str, model: str, table: Mapping[str, Price]) -> Price | Non
     for key in (name, model):
         if key in table:
             return table[key]
-    if name.startswith("fake:"):
+    if name.startswith(("fake:", "vllm:")):
         return Price(input=0, output=0)
     if name.startswith(("http://", "https://")):
         return None  # who serves a model under its usual name need not charge the usual price

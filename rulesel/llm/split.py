@@ -83,15 +83,15 @@ class Split:
         if cut is None:
             raise ValueError(f"prompt {prompt.ref}: no line ends with a letter between document and question")
         tail = min([a for a, _ in controls if a >= end], default=len(text))
-        closing = _closing(text[end:], str(getattr(tokenizer, "chat_template", "")))
-        self.thinks = bool(closing)
-        if closing is None or (self.thinks and start == ""):
+        mark = closing(text[end:], tokenizer)
+        self.thinks = bool(mark)
+        if mark is None or (self.thinks and start == ""):
             raise UsageError(THINKS)
         self._document, self._question = text[shared:cut], text[cut:tail]
         self.head = self._encode([text[:shared]], controls=True)[0]
         self._tail = self._encode([text[tail:]], controls=True)[0] if text[tail:] else []
         self._anchored = self._choose_anchor(text, prompt)
-        self._start = self._encode([closing, start], controls=True) if start else []
+        self._start = self._encode([mark or "", start], controls=True) if start else []
 
     def prefixes(self, values: Sequence[Mapping[str, str]]) -> list[list[int]]:
         """Token ids up to the cut, one list a document; control tokens in the values are plain text."""
@@ -228,8 +228,9 @@ def _lengthen(text: str, count: int) -> str:
     return text[:at] + "= " * count + text[at:]
 
 
-def _closing(tail: str, template: str) -> str | None:
+def closing(tail: str, tokenizer: Any) -> str | None:  # noqa: ANN401 - optional package
     """What closes a thought that the template opens before the answer: "" if it opens none, None if there is no telling."""
+    template = str(getattr(tokenizer, "chat_template", ""))
     opened = list(_THINKS.finditer(tail))
     closed = [match.start() for match in _THOUGHT.finditer(tail)]
     if "<|channel|>" in template and not closed:
@@ -239,5 +240,5 @@ def _closing(tail: str, template: str) -> str | None:
     mark = opened[-1][0]
     if mark.startswith("<|channel|>"):
         return None
-    closing = mark.replace("begin", "end") if "begin" in mark else f"{mark[0]}/{mark[1:]}"
-    return f"\n{closing}\n\n"
+    end = mark.replace("begin", "end") if "begin" in mark else f"{mark[0]}/{mark[1:]}"
+    return f"\n{end}\n\n"

@@ -2,22 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from rulesel.llm.base import ChatRequest, Completion, Failure
-from rulesel.llm.split import rendered
-from rulesel.llm.vllm import Vllm
+from rulesel.llm.labels import DIGITS
+from rulesel.llm.split import closing, rendered
+from rulesel.llm.tokens import fitting
 
 WINDOW = 256
 """Requests the engine gets at a time."""
 
 
+@runtime_checkable
+class ChatEngine(Protocol):
+    """What it takes of an engine."""
+
+    @property
+    def longest(self) -> int:
+        """Tokens of prompt and answer together that it takes."""
+        ...
+
+    def answer(self, prompts: Sequence[list[int]], wishes: Sequence[dict[str, Any]]) -> list[Any]:
+        """Outputs as vLLM gives them."""
+        ...
+
+
 class VllmChat:
     """A `ChatModel` over an open engine, which stays its owner's to close."""
 
-    def __init__(self, engine: Vllm, tokenizer: Any, identity: str, longest: int) -> None:  # noqa: ANN401 - optional package
+    def __init__(self, engine: ChatEngine, tokenizer: Any, identity: str, longest: int) -> None:  # noqa: ANN401 - optional package
         """Keep them.
 
         Args:
@@ -49,7 +64,12 @@ class VllmChat:
 
     def _encode(self, request: ChatRequest) -> list[int]:
         text = rendered(self._tokenizer, request.messages)
-        return list(self._tokenizer([text], add_special_tokens=False, verbose=False)["input_ids"][0])
+        pieces = [text]
+        if request.start:
+            start = fitting(self._tokenizer, request.start, list(DIGITS))
+            pieces += [closing(text, self._tokenizer) or "", request.start if start is None else start]
+        found = self._tokenizer(pieces, add_special_tokens=False, verbose=False)["input_ids"]
+        return [i for ids in found for i in ids]
 
 
 def _sampling(request: ChatRequest) -> dict[str, Any]:

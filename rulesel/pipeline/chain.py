@@ -9,8 +9,9 @@ import numpy as np
 
 from rulesel.config import ScoreConfig
 from rulesel.engines.ray import Cluster
-from rulesel.errors import UsageError
-from rulesel.llm.names import is_free
+from rulesel.errors import TooManyFailures, UsageError
+from rulesel.judges.rubric import RubricJudge
+from rulesel.llm.names import IN_PROCESS, is_free
 from rulesel.llm.starts import Tried
 from rulesel.pipeline.constant import NARROW, narrow
 from rulesel.pipeline.grading import grade
@@ -153,21 +154,9 @@ class Chain:
         self.begin("sample", rule_set.rules[0], contents)
         number = self._rate(rule_set.rules, contents, "sample")
         if (judge := self.config.anchor_judge) is not None:
-            grade(
-                self.store,
-                judge,
-                judge.model,
-                contents,
-                "grade sample",
-                lender=self._lender,
-                watcher=self.watcher,
-                max_failed=self.config.max_failed,
-                again=self.again,
-            )
+            self._grade(judge, contents)
         elif self.config.rules.anchor == "overall" and not self.config.sample_rater.exact:
-            self.watcher.say(
-                "no anchor: this judge grades under rules only, which are weighed by their agreement instead"
-            )
+            self.watcher.say("no anchor: a model on a cluster gives no grades, so rules are weighed by their agreement")
         if self.retest is not None:
             self._rate(rule_set.rules, sample_of(rows, self.config.rules.retest, self.config.seed), "retest")
         elif self.config.rules.retest:
@@ -182,10 +171,34 @@ class Chain:
         self._tell_spread(sample)
         return rule_set, sample
 
+    def _grade(self, judge: RubricJudge, contents: Int64) -> None:
+        """Have the sample graded without the rules, by the engine that rates where the model is in this process."""
+        rater = self._raters["sample"]
+        local = judge.model.startswith(IN_PROCESS)
+        if local:
+            self._lender.engines[judge.model] = rater.chat
+        try:
+            grade(
+                self.store,
+                judge.by(rater.id, rater.answer_start) if local else judge,
+                judge.model,
+                contents,
+                "grade sample",
+                lender=self._lender,
+                watcher=self.watcher,
+                max_failed=self.config.max_failed,
+                again=self.again,
+            )
+        except TooManyFailures as error:
+            if not local:
+                raise
+            self.watcher.say(f"the rules are chosen with the grades there are: {error}")
+
     def evidence(self, rule_set: RuleSet, sample: Rated) -> Evidence:
         """What is known of the rules beside the sample's ratings."""
         again = None if self.retest is None else self.store.rules.rater_number(self.retest.id)
-        return evidence_of(self.store, self.config, rule_set, self.corpus, sample, again)
+        rater = self._raters["sample"].id
+        return evidence_of(self.store, self.config, rule_set, self.corpus, sample, again, rater=rater)
 
     def choose(self, rule_set: RuleSet, sample: Rated, evidence: Evidence) -> RuleChoice:
         """The rules kept."""

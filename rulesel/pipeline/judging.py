@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,19 +13,23 @@ import numpy as np
 from rulesel.config import JudgeConfig
 from rulesel.corpus import Corpus
 from rulesel.digest import digest
-from rulesel.errors import TooManyFailures, UsageError
+from rulesel.engines.local import no_chat
+from rulesel.errors import RuleselError, TooManyFailures, UsageError
 from rulesel.judges import Judge
 from rulesel.judges.pairwise import Pairwise, regular_pairs
 from rulesel.judges.rubric import RubricJudge
-from rulesel.llm.base import ChatRequest
-from rulesel.llm.names import is_free
+from rulesel.llm.base import ChatRequest, Lent
+from rulesel.llm.names import IN_PROCESS, is_free
+from rulesel.llm.starts import Tried
 from rulesel.pipeline.grading import grade, identity_of, ungraded
 from rulesel.pipeline.lending import attempt, check_prices
 from rulesel.pipeline.planning import PROBE, Plan, StageQuote, approve, quote_requests
 from rulesel.pipeline.reading import open_source, read_corpus
+from rulesel.pipeline.starting import begun
 from rulesel.pipeline.watch import Watcher
+from rulesel.raters import Rater, rater_for
 from rulesel.receipt import sample_of
-from rulesel.records import Int64, Status
+from rulesel.records import Batch, Int64, Rule, Status
 from rulesel.store import CorpusRecord, Store
 
 
@@ -76,14 +81,21 @@ def judge(config: JudgeConfig, watcher: Watcher | None = None, *, again: Collect
     """
     watcher = watcher or Watcher()
     opinion, source = config.opinion, None if config.corpus is None else open_source(config.corpus, watcher)
-    with Store(config.store_path, must_exist=source is None) as store:
+    with Store(config.store_path, must_exist=source is None) as store, ExitStack() as engines:
         corpus = _corpus(store, config, source, watcher)
         contents = contents_of(store, corpus, config.sample, config.seed)
+        rater = None
+        if config.judge.startswith(IN_PROCESS):
+            rater = _engine(store, config.judge, contents, watcher)
+            engines.callback(rater.close)
+            opinion = opinion.by(rater.id, rater.answer_start)
         check_prices(config, [config.judge])
         if not config.yes and not is_free(config.judge):
             approve(Plan([_quote(store, config, opinion, contents, again)]), watcher)
         run = digest(["judge/1", corpus.sha256, opinion.id, config.sample, config.seed])
         with attempt(store, config, run, watcher) as lender:
+            if rater is not None:
+                lender.engines[config.judge] = rater.chat
             report = grade(
                 store,
                 opinion,
@@ -96,6 +108,20 @@ def judge(config: JudgeConfig, watcher: Watcher | None = None, *, again: Collect
                 again=again,
             )
             return _judged(store, config, opinion, contents, report)
+
+
+def _engine(store: Store, judge: str, contents: Int64, watcher: Watcher) -> Rater:
+    """The rater whose engine grades; its answers start as they do in a run, tried on the first examples if not yet."""
+    rater = rater_for(judge)
+
+    def ask(batch: Batch, rule: Rule) -> list[Tried]:
+        return rater.try_starts(batch, rule, Lent(store.secret, no_chat))
+
+    try:
+        return begun(store, rater, contents, Rule(name="good", text="The response is good."), ask, watcher)
+    except RuleselError:
+        rater.close()
+        raise
 
 
 def current_corpus(store: Store) -> CorpusRecord:

@@ -38,6 +38,8 @@ class Lender:
         self._unpriced_before = int(unpriced)
         self._stages: dict[str, StageLedger] = {}
         self._models: dict[tuple[str, str], ChatModel] = {}
+        self.engines: dict[str, Callable[[], ChatModel]] = {}
+        """Models in this process by name: the engine of a rater, which is its owner's to close."""
 
     def lent(self, stage: str, *, lean: bool = True, answered: Callable[[], None] | None = None) -> Lent:
         """What one stage may use; its calls are booked under the stage's name.
@@ -50,7 +52,9 @@ class Lender:
         ledger = self._stages.setdefault(stage, self.ledger.stage(stage))
 
         def chat(name: str) -> ChatModel:
-            if (stage, name) not in self._models:
+            if name in self.engines:
+                self._models[stage, name] = self.engines[name]()
+            elif (stage, name) not in self._models:
                 self._models[stage, name] = open_chat(
                     name,
                     ledger=ledger,

@@ -219,7 +219,9 @@ def _chosen(
     computed = store.rules.rater_number(Signals().id) if any(one.why is None for one in found) else None
     ratings = rated(store, rule_set, sample, rater, computed)
     again = None if chain.retest is None else store.rules.rater_number(chain.retest.id)
-    choice = choice_of(config, rule_set, ratings, evidence_of(store, config, rule_set, chain.corpus, ratings, again))
+    asked = config.sample_rater.id
+    evidence = evidence_of(store, config, rule_set, chain.corpus, ratings, again, rater=asked)
+    choice = choice_of(config, rule_set, ratings, evidence)
     return [rule for rule in (rule_set.rules[j] for j in choice.indices) if computed is None or rule.sql is None]
 
 

@@ -10,7 +10,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
-from rulesel.llm.base import Lent
+from rulesel.errors import UsageError
+from rulesel.llm.base import ChatModel, Lent
 from rulesel.llm.starts import Tried
 from rulesel.plugins import Spec, build, find, names
 from rulesel.records import Batch, Ratings, Rule
@@ -42,6 +43,19 @@ class Rater(Spec, ABC):
     def provenance(self) -> dict[str, Any]:
         """What is recorded beside the ratings but does not make them other ratings."""
         return {}
+
+    @property
+    def grader(self) -> str | None:
+        """Name of the model that can also grade without the rules; None for a rater that reads no words."""
+        return None
+
+    def chat(self) -> ChatModel:
+        """The engine in this process as a chat model, opened if need be.
+
+        Raises:
+            UsageError: this rater has none.
+        """
+        raise UsageError(f"The rater {self.name!r} has no engine that could chat.")
 
     @property
     def undecided(self) -> bool:

@@ -53,6 +53,11 @@ class Chat(Rater):
         read = [sorted(DIGITS.items()), self.document_chars, self.max_tokens]
         return digest([self.name, self.version, model_id(self.model), load(self.prompt).id, read])
 
+    @property
+    def grader(self) -> str:
+        """The model."""
+        return self.model
+
     def reworded(self) -> Chat:
         """A copy with the other prompt."""
         return self.model_copy(update={"prompt": PARAPHRASE})

@@ -24,7 +24,7 @@ from rulesel.llm.masses import Masses
 from rulesel.llm.split import TEMPLATE_ARGUMENTS, THINKS, Split
 from rulesel.llm.starts import BEYOND, Tried, candidates, tried
 from rulesel.llm.tokens import NextToken, TokenModel, expectations, fitting, label_ids
-from rulesel.llm.vllm_chat import VllmChat
+from rulesel.llm.vllm_chat import ChatEngine, VllmChat
 from rulesel.llm.vllm_setup import host, need_local
 from rulesel.llm.weights import context_of, fingerprint, locate
 from rulesel.prompts import load
@@ -118,6 +118,11 @@ class Vllm(Rater):
             [["start", start]] if start else []
         )  # without one nothing is added: ratings made before there was one stay
         return digest([self.name, self.version, weights, asked, read, self.arguments, *more])
+
+    @property
+    def grader(self) -> str:
+        """The model, as `--judge` names it."""
+        return f"{self.name}:{self.model}"
 
     def reworded(self) -> Vllm:
         """A copy with the other prompt, on the engine of this one."""
@@ -262,7 +267,7 @@ class Vllm(Rater):
             UsageError: as `open`; or the rater was given a model that is no engine.
         """
         opened = self.open()
-        if not isinstance(opened.model, engine.Vllm):
+        if not isinstance(opened.model, ChatEngine):
             raise UsageError("Only an engine can chat.")
         identity = f"vllm:{fingerprint(locate(self.model, self.revision))}"
         return VllmChat(opened.model, opened.tokenizer, identity, opened.model.longest)

@@ -74,7 +74,7 @@ def derived(
         raise UsageError("The receipt does not say by which raters sample and corpus were rated.")
     contents = sample_of(store.corpora.rows(corpus.corpus), config.rules.sample, config.seed)
     sample = rated(store, rule_set, contents, numbers["sample"], numbers.get("measured"))
-    evidence = evidence_of(store, config, rule_set, corpus, sample, numbers.get("retest"))
+    evidence = evidence_of(store, config, rule_set, corpus, sample, numbers.get("retest"), rater=raters["sample"])
     if gold is not None:
         anchor, source = anchor_of(store, gold, contents)
         evidence = replace(evidence, anchor=anchor, source=source)

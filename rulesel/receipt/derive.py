@@ -18,6 +18,7 @@ from rulesel.corpus.convert import Shape
 from rulesel.corpus.raw import Format
 from rulesel.digest import digest
 from rulesel.errors import RuleselError, UsageError
+from rulesel.llm.names import IN_PROCESS
 from rulesel.records import Float32, Float64, Int64, RuleSet, UInt8
 from rulesel.rules.choice import RuleChoice
 from rulesel.rules.choose import choose_rules
@@ -126,12 +127,33 @@ class Evidence:
 
 
 def evidence_of(
-    store: Store, config: ScoreConfig, rule_set: RuleSet, corpus: CorpusRecord, sample: Rated, retest: int | None
+    store: Store,
+    config: ScoreConfig,
+    rule_set: RuleSet,
+    corpus: CorpusRecord,
+    sample: Rated,
+    retest: int | None,
+    *,
+    rater: str,
 ) -> Evidence:
-    """Anchor and reliability as the store holds them; `retest` is who rated a part again, None if nobody did."""
+    """Anchor and reliability as the store holds them.
+
+    Args:
+        store: where they are.
+        config: the run's settings.
+        rule_set: the rules.
+        corpus: what was read.
+        sample: its ratings.
+        retest: number of the rater that rated a part again, None without one.
+        rater: identity of the sample's rater; a model in this process goes by it, so that no weights are needed.
+    """
     anchor = reliability = source = second = None
     if (judge := config.anchor_judge) is not None:
+        local = judge.model.startswith(IN_PROCESS)
+        judge = judge.by(rater, "") if local else judge
         anchor, source = store.columns.read_identity(judge.column, judge.id, sample.contents), judge.id
+        if local and np.isnan(anchor).all():  # it graded nothing
+            anchor = source = None
     elif config.rules.anchor not in (None, "overall"):
         anchor, source = anchor_of(store, str(config.rules.anchor), sample.contents)
     anchor = _telling(anchor)

@@ -4,11 +4,13 @@ import json
 
 import pytest
 
-from rulesel.errors import ModelError
+from rulesel.config import JudgeConfig, check
+from rulesel.errors import ModelError, UsageError
 from rulesel.llm.fake_tokens import ByteTokenizer, FakeTokenModel
 from rulesel.pipeline import Watcher, run, score
 from rulesel.pipeline.doctor import examine_model
 from rulesel.pipeline.explaining import verify_file
+from rulesel.pipeline.judging import judge
 from rulesel.pipeline.planning import plan
 from rulesel.pipeline.retrying import find_failures, go_on
 from rulesel.pipeline.sharding import merge
@@ -156,3 +158,58 @@ def test_doctor_tries_a_start_of_the_users_own(engine):
     found = {one.what: one for one in examine_model(engine[0], parameters={"starts": ["Mark: "]})}
     assert "'Mark: '" in found["answer start"].found
     assert found["rating"].state == "ok"
+
+
+def columns(path):
+    with Store(path, read_only=True) as store:
+        return store.db.rows(
+            'SELECT k.id, k.name, count(v.value) FROM columns k JOIN column_values v USING ("column") '
+            "WHERE k.name = 'overall' GROUP BY ALL"
+        )
+
+
+def test_a_model_in_this_process_grades_the_sample_on_the_engine_that_rates(model_config, engine, tmp_path):
+    recorder = Recorder()
+    config = model_config(engine[0], rules={"anchor": "overall"})
+    outcome = run(config, recorder)
+    ((_, _, graded),) = columns(tmp_path / "store.duckdb")
+    assert graded == 30
+    assert len(engine[1]) == 1, "one engine, not two"
+    assert any("30 with an anchor" in line for line in recorder.said)
+    (tmp_path / "model" / "model.safetensors").unlink()
+    assert all(one.agrees for one in verify_file(tmp_path / "out.jsonl.receipt.json"))
+    assert outcome.receipt["answer_starts"]["sample"] == "Rating: "
+
+
+def test_judge_grades_with_a_model_in_this_process_and_a_run_takes_its_grades(model_config, engine, tmp_path):
+    store = tmp_path / "store.duckdb"
+    config = model_config(engine[0], domain="tasks", rules={"anchor": "overall"})
+    given = {"corpus": config.corpus.model_dump(), "store": str(store), "judge": engine[0], "about": "tasks"}
+    found = judge(check(JudgeConfig, given))
+    assert (found.graded, found.examples, found.failed) == (60, 60, {})
+    assert engine[1][0].closed == 1
+    before = columns(store)
+    run(config)
+    assert columns(store) == before
+
+
+def test_a_rubric_on_a_scale_of_its_own_is_graded_in_this_process_too(model_config, engine, planted, tmp_path):
+    config = model_config(engine[0])
+    given = {"corpus": config.corpus.model_dump(), "store": str(tmp_path / "store.duckdb"), "judge": engine[0]}
+    assert judge(check(JudgeConfig, given | {"rubric": "deita-quality", "sample": 8})).graded == 8
+
+
+def test_other_weights_are_another_judge(model_config, engine, tmp_path):
+    config = model_config(engine[0])
+    given = {"corpus": config.corpus.model_dump(), "store": str(tmp_path / "store.duckdb"), "judge": engine[0]}
+    judge(check(JudgeConfig, given))
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"other")
+    judge(check(JudgeConfig, given))
+    assert len(columns(tmp_path / "store.duckdb")) == 2
+
+
+def test_a_model_in_this_process_writes_no_rules(model_config, engine):
+    config = model_config(engine[0], domain="tasks")
+    config = config.model_copy(update={"rules": config.rules.model_copy(update={"source": None, "writer": engine[0]})})
+    with pytest.raises(UsageError, match="it rates and grades"):
+        run(config)
