@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
+from functools import lru_cache
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ _CLOSES = re.compile(
 _BARE_CHANNELS = re.compile(r"\Aanalysis(?=\W|[A-Z]).*?assistantfinal", re.DOTALL)
 """What is left of a thought in channels where a server strips the marks."""
 _CONTROL = re.compile(r"<\|[\w.▁-]{1,40}\|>|</?s>|<(?:eos|bos|pad|end_of_turn)>|</?answer>", re.IGNORECASE)
+_SPACE = re.compile(r"[\s▁ĠĊ]+")
 _DRESS = r"\s*_~`#>\"'“”‘’()\[\]{}|$"
 _LEAD = (
     r"(?:(?:my|the|your|final|overall)\s+){0,3}(?:rating|score|grade|answer|degree|value)(?:\s+(?:is|would be))?"
@@ -59,12 +61,7 @@ def find_labels(answer: str, labels: Collection[str]) -> list[Found]:
     stop and "/5" or "out of 5" may be around it. A label within a sentence does not count: it may be one the document
     asked for.
     """
-    names = "|".join(map(re.escape, sorted(labels, key=len, reverse=True)))
-    numbers = [label for label in labels if label.isdecimal()]
-    of = rf"(?:(?:\.0+)?\s*(?:/|out\s+of)\s*{max(numbers, key=int)}|\.0+)?(?:\.0+)?" if numbers else ""
-    tail = rf"[{_DRESS}]*[.!,;]?[{_DRESS}]*\Z"
-    alone = re.compile(rf"[{_DRESS}]*(?:\\boxed\{{)?({names}){of}{tail}")
-    led = re.compile(rf"(?i:[{_DRESS}]*{_LEAD})({names}){of}{tail}")
+    alone, led = _patterns(tuple(labels))
     found: list[Found] = []
     at, first = 0, True
     for line in answer.splitlines(keepends=True):
@@ -77,14 +74,28 @@ def find_labels(answer: str, labels: Collection[str]) -> list[Found]:
     return found
 
 
+@lru_cache(16)
+def _patterns(labels: tuple[str, ...]) -> tuple[re.Pattern[str], re.Pattern[str]]:
+    """What a line is that holds a label by itself, and one behind a lead-in."""
+    names = "|".join(map(re.escape, sorted(labels, key=len, reverse=True)))
+    numbers = [label for label in labels if label.isdecimal()]
+    of = rf"(?:(?:\.0+)?\s*(?:/|out\s+of)\s*{max(numbers, key=int)}|\.0+)?(?:\.0+)?" if numbers else ""
+    tail = rf"[{_DRESS}]*[.!,;]?[{_DRESS}]*\Z"
+    alone = re.compile(rf"[{_DRESS}]*(?:\\boxed\{{)?({names}){of}{tail}")
+    led = re.compile(rf"(?i:[{_DRESS}]*{_LEAD})({names}){of}{tail}")
+    return alone, led
+
+
 def token_at(completion: Completion, answer: str, at: int) -> Token | None:
     """The alternatives of the token that stands at a place of the answer, None where that cannot be told.
 
     Log-probabilities may come for thoughts as well, which the text leaves out, and white space may be written as the
     tokenizer does: so the answer is looked for from the end, by what is no white space.
     """
-    whole, before = solid(answer), len(solid(answer[:at]))
     tokens = [token for token in completion.logprobs if token]
+    if not tokens:
+        return None
+    whole, before = solid(answer), len(solid(answer[:at]))
     for say in (first, likeliest):
         spelled = [solid(say(token)) for token in tokens]
         start = "".join(spelled).rfind(whole) if whole else -1
@@ -107,4 +118,4 @@ def likeliest(token: Token) -> str:
 
 def solid(text: str) -> str:
     """Text without white space, also where it is written as tokenizers do."""
-    return re.sub(r"[\s▁ĠĊ]+", "", text)
+    return _SPACE.sub("", text)

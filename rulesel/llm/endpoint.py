@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -64,6 +65,7 @@ class Endpoint:
             key: what the transport authenticates with, hidden wherever the server repeats it.
         """
         self._secrets = [key] if key else []
+        self._shortest = min(len(key), WHOLE_PIECES) if key else sys.maxsize
         self._model = model
         self._transport = transport
         self._dialect = Dialect()
@@ -101,7 +103,7 @@ class Endpoint:
             raise ModelError(one_line(str(error), *self._secrets)) from None
 
     def _hide(self, text: str) -> str:
-        return hide(text, *self._secrets, least=WHOLE_PIECES) if self._secrets else text
+        return hide(text, *self._secrets, least=WHOLE_PIECES) if len(text) >= self._shortest else text
 
     def _meaning(self, reply: Reply, used: Dialect, request: ChatRequest, said: Said) -> Exception:
         if about_the_form(reply.status, said):

@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from rulesel.llm.answer import Found, Token, find_labels, first, likeliest, solid, spoken, token_at
+from rulesel.llm.answer import Found, Token, find_labels, first, likeliest, spoken, token_at
 from rulesel.llm.base import Completion, Failure
 from rulesel.llm.redact import one_line
 from rulesel.records import Flag, Status
@@ -74,17 +74,18 @@ def expectation(top: Sequence[tuple[str, float]], labels: Mapping[str, float]) -
     Raises:
         ValueError: the alternatives are no probabilities (above 0, not a number, or adding up to more than 1).
     """
-    mass = total = 0.0
+    mass = total = whole = 0.0
     for token, logprob in top:
-        worth = labels.get(_bare(token))
         if math.isnan(logprob) or logprob > 1e-3:
             raise ValueError(f"log-probability {logprob} of {token!r}")
+        p = math.exp(logprob)
+        whole += p
+        worth = labels.get(_bare(token))
         if worth is not None:
-            p = math.exp(logprob)
             mass += p
             total += p * worth
-    if mass > 1.01:
-        raise ValueError(f"probabilities of the labels add up to {mass:.3f}")
+    if whole > 1.01:
+        raise ValueError(f"the probabilities add up to {whole:.3f}")
     return (total / mass if mass > 0 else math.nan), min(mass, 1.0)
 
 
@@ -103,16 +104,24 @@ def read_label(answer: Completion | Failure, labels: Mapping[str, float] = DIGIT
         return _read_failure(answer)
     if answer.refusal or answer.finish == "content_filter":
         return Reading(Status.refused, reason=answer.refusal or answer.text or answer.finish)
-    text = spoken(answer.text)
-    several = find_labels(text, labels)
-    if len({one.label for one in several}) > 1:
-        return Reading(Status.parse, reason=answer.text)
-    found = several[-1] if several else None
+    text = answer.text.strip()
+    found = Found(text, 0) if text in labels else None
+    if found is None:
+        text = spoken(text)
+        several = find_labels(text, labels)
+        if len({one.label for one in several}) > 1:
+            return Reading(Status.parse, reason=answer.text)
+        found = several[-1] if several else None
     sampled = None if found is None else Reading(Status.ok, labels[found.label], sampled=True)
-    top = _weighed(answer, text, found)
+    top = _top(answer, text, found)
+    value, mass = math.nan, 0.0
+    try:
+        if top is not None:
+            value, mass = expectation(top, labels)
+    except ValueError:
+        top = None
     if top is None:
         return sampled or Reading(_no_label(answer, text, labels, Status.parse), reason=answer.text)
-    value, mass = expectation(top, labels)
     if mass >= LOW_MASS and not (sampled and len(top) < 2):
         return Reading(Status.ok, value, mass)
     if sampled and (len(top) < len(labels) or mass == 0):
@@ -120,16 +129,12 @@ def read_label(answer: Completion | Failure, labels: Mapping[str, float] = DIGIT
     return Reading(_no_label(answer, text, labels, Status.low_mass), mass=mass, reason=answer.text)
 
 
-def _weighed(answer: Completion, text: str, found: Found | None) -> Token | None:
+def _top(answer: Completion, text: str, found: Found | None) -> Token | None:
     """The alternatives of the label's token, or of the first one of an answer that holds no label; None if unknown."""
     top = token_at(answer, text, 0 if found is None else found.at)
-    if top is None or (found is not None and found.label not in {solid(first(top)), solid(likeliest(top))}):
-        return None
-    try:
-        expectation(top, {_bare(token): 0.0 for token, _ in top})  # all of them add up to 1 at most
-    except ValueError:
-        return None
-    return top
+    if top is None or found is None or found.label == _bare(first(top)) or found.label == _bare(likeliest(top)):
+        return top
+    return None
 
 
 def _read_failure(failure: Failure) -> Reading:

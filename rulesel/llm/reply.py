@@ -111,33 +111,32 @@ def _tokens(value: object) -> list[Any]:
 
 def _alternatives(token: object, hide: Callable[[str], str]) -> tuple[tuple[str, float], ...]:
     """A token's alternatives, the sampled one first; that one alone where the others are not to be trusted."""
-    if not isinstance(token, dict) or not isinstance(token.get("token"), str):
+    name = token.get("token") if isinstance(token, dict) else None
+    if not isinstance(token, dict) or not isinstance(name, str):
         return ()
-    name = hide(_sound(token["token"]))
     given = token.get("top_logprobs")
     pairs: list[tuple[str, float]] = []
-    for entry in (token, *(given if isinstance(given, list) else [])):
-        if not isinstance(entry, dict) or not isinstance(entry.get("token"), str):
+    own: float | None = None
+    for entry in given if isinstance(given, list) else ():
+        text, value = (entry.get("token"), _logprob(entry.get("logprob"))) if isinstance(entry, dict) else (None, None)
+        if value is None or not isinstance(text, str):
             continue
-        value = _logprob(entry.get("logprob"))
-        if value is None:
-            continue
-        if math.isnan(value):
-            return ((name, IMPOSSIBLE),)
-        pairs.append((hide(_sound(entry["token"])), value))
-    own = [pair for pair in pairs if pair[0] == name]
-    if not own:
-        return ((name, IMPOSSIBLE),)
-    others = pairs[1:] if pairs[0] is own[0] else pairs
-    if any(pair[0] == name for pair in others) and others is not pairs:  # it is listed among its alternatives as well
-        pairs = others
-    first = next(i for i, pair in enumerate(pairs) if pair[0] == name)
-    rest = sorted(pairs[:first] + pairs[first + 1 :], key=lambda pair: -pair[1])
-    return (pairs[first], *rest)[:MOST_ALTERNATIVES]
+        if text == name and own is None:
+            own = value
+        else:
+            pairs.append((text, value))
+    if own is None:  # not among its alternatives
+        own = _logprob(token.get("logprob"))
+    if own is None or math.isnan(own) or any(math.isnan(value) for _, value in pairs):
+        return ((hide(_sound(name)), IMPOSSIBLE),)
+    pairs.sort(key=lambda pair: -pair[1])
+    return tuple((hide(_sound(text)), value) for text, value in ((name, own), *pairs[: MOST_ALTERNATIVES - 1]))
 
 
 def _logprob(value: object) -> float | None:
     """A log-probability; None if there is none, NaN if it is malformed."""
+    if type(value) is float and IMPOSSIBLE < value < 1e-3:
+        return value
     if value is None:
         return None
     if isinstance(value, bool) or not isinstance(value, int | float):
