@@ -34,6 +34,11 @@ _KINDS = {
     ".csv": "CSV",
     ".tsv": "CSV",
     ".parquet": "Parquet",
+    ".yaml": "YAML",
+    ".yml": "YAML",
+    ".duckdb": "DuckDB",
+    ".sqlite": "SQLite",
+    ".arrow": "Arrow",
 }
 _KIND_OF_FORMAT: dict[Format, str] = {"jsonl": "JSON Lines", "csv": "CSV", "parquet": "Parquet", "dataset": "Parquet"}
 _SUFFIX = {"JSON Lines": ".jsonl", "CSV": ".csv", "Parquet": ".parquet"}

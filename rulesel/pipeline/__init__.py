@@ -102,10 +102,16 @@ def run(config: RunConfig, watcher: Watcher | None = None, *, again: Collection[
     source = open_source(config.corpus, watcher)
     path = None if config.corpus.path == "-" else Path(config.corpus.path)
     check_output(Path(config.out), source.format, config.as_, shape=source.shape, corpus=path, header=source.header)
-    check_beside(Path(config.out))
+    check_beside(Path(config.out), *_inputs(config))
     with _scores(config, source, watcher, again, config.select) as (store, chain, scores):
         selection = picked(store, config.select, config.seed, scores.corpus, scores.scored, watcher)
         return _write(store, config, chain, scores, selection)
+
+
+def _inputs(config: RunConfig) -> list[Path]:
+    """The files that a run reads, which it must not write over."""
+    named = (config.corpus.path, config.rules.source)
+    return [config.store_path, *(Path(name) for name in named if name is not None and name != "-")]
 
 
 def score(config: ScoreConfig, watcher: Watcher | None = None, *, again: Collection[Status] = ()) -> Scores:

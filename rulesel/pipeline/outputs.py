@@ -189,14 +189,21 @@ def _merged(lines: Iterable[Line], unread: deque[Line], last: int | None) -> Ite
         yield orjson.dumps(unread.popleft()[1], option=orjson.OPT_APPEND_NEWLINE)
 
 
-def check_beside(out: Path) -> None:
-    """Refuse an output whose side files cannot be written, before any work is done.
+def check_beside(out: Path, *inputs: Path) -> None:
+    """Refuse an output whose side files cannot be written, or would take the place of what is read, before any work.
+
+    Args:
+        out: the output.
+        inputs: files that the command reads, as far as they are there.
 
     Raises:
-        UsageError: something that is no file stands in the place of one.
+        UsageError: something that is no file stands in the place of one, or an input does.
     """
-    for suffix in (".scores.parquet", ".dropped.jsonl", ".receipt.json"):
+    for suffix in ("", ".scores.parquet", ".dropped.jsonl", ".receipt.json"):
         place = out.with_name(out.name + suffix)
+        taken = next((path for path in inputs if path.exists() and place.exists() and place.samefile(path)), None)
+        if taken is not None:
+            raise UsageError(f"-o {out} would write {place}, and {taken} is read. Give another name.")
         if place.exists() and not place.is_file():
             raise UsageError(f"{place} is in the way of a file that belongs to -o {out}. Give another name.")
 

@@ -47,7 +47,7 @@ def select(config: PickConfig, watcher: Watcher | None = None, *, against: Seque
         source = receipts.source_of(corpus)
         path = Path(corpus.path)
         check_output(out, source.format, config.as_, shape=corpus.shape, corpus=path, header=corpus.header)
-        check_beside(out)
+        check_beside(out, path, Path(config.store), *map(Path, against))
         names = store.columns.names()
         if config.select.quality not in (*names, SelectConfig.model_fields["quality"].default):
             raise UnknownName("column", config.select.quality, names)

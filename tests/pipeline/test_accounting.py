@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from rulesel.config import CorpusConfig, PickConfig, check
-from rulesel.corpus import reader
-from rulesel.pipeline import Watcher
+from rulesel.config import CorpusConfig, PickConfig, RunConfig, check
+from rulesel.corpus import check_output, reader
+from rulesel.errors import UsageError
+from rulesel.pipeline import Watcher, run
+from rulesel.pipeline.outputs import check_beside
 from rulesel.pipeline.reading import open_source, read_corpus
 from rulesel.pipeline.selecting import select
 from rulesel.store import Store
@@ -104,3 +106,35 @@ def test_a_spent_token_budget_is_named(picked):
     _, dropped = picked(map(json.dumps, GOOD), max_tokens=2)
     assert all("the 2 tokens (estimated) were used up" in why for why in reasons(dropped).values())
     assert dropped
+
+
+@pytest.mark.parametrize(
+    ("out", "inputs"),
+    [
+        ("o.jsonl", ["o.jsonl"]),
+        ("o.jsonl", ["o.jsonl.dropped.jsonl"]),
+        ("o.jsonl", ["rules.yaml", "o.jsonl.scores.parquet"]),
+        ("o.jsonl", ["o.jsonl.receipt.json"]),
+        ("link.jsonl", ["o.jsonl"]),
+    ],
+)
+def test_no_output_takes_the_place_of_an_input(tmp_path, monkeypatch, out, inputs):
+    monkeypatch.chdir(tmp_path)
+    for name in inputs:
+        Path(name).write_text("kept")
+    Path("link.jsonl").symlink_to("o.jsonl")
+    with pytest.raises(UsageError, match="is read"):
+        check_beside(Path(out), *map(Path, inputs))
+    check_beside(Path("other.jsonl"), *map(Path, inputs))
+
+
+def test_rows_left_out_before_are_no_output_of_their_own_selection(picked):
+    picked([json.dumps(GOOD[0]), json.dumps(GOOD[1])], k=1)
+    dropped = Path("out.jsonl.dropped.jsonl")
+    dropped.write_text("".join(json.dumps(row) + "\n" for row in GOOD))
+    config = {"corpus": {"path": str(dropped)}, "out": "out.jsonl", "select": {"k": 1}, "store": "t.duckdb"}
+    with pytest.raises(UsageError, match="is read"):
+        run(check(RunConfig, config), Watcher())
+    assert len(dropped.read_text().splitlines()) == len(GOOD)
+    with pytest.raises(UsageError, match="Name it rules"):
+        check_output(Path("rules.yaml"), "jsonl")
