@@ -130,7 +130,6 @@ ATTACKS = {
     "len(string_split_regex(response, '*'))": "no argument",
     "regexp_replace(response, '(', '') = ''": "missing \\)",
     "regexp_matches(response, 'a', 'q')": "option q",
-    "n_words % 0": "Division by zero",
     "length(replace(response, 'a', 'aaaaaaaaaa'))": "one character at most",
     "length(replace(response, 'a', response))": "one character at most",
     "length(regexp_replace(response, '', response, 'g'))": "one character at most",

@@ -51,7 +51,7 @@ def _sizes(value: Any, bodies: Bodies) -> Counter[str]:  # noqa: ANN401 - any JS
             found[".".join(value["column_names"]).lower()] += 1
         elif body is not None:
             found.update(_called(*body, [_sizes(argument, bodies) for argument in called]))
-        elif value.get("type") in {"COMPARE_IN", "COMPARE_NOT_IN"}:  # planned as a comparison with each entry
+        elif value.get("type") in ("COMPARE_IN", "COMPARE_NOT_IN"):  # planned as a comparison with each entry
             first, *entries = value["children"]
             found.update(_called(["x"], Counter(x=1 + len(entries)), [_sizes(first, bodies)]))
             found.update(_sizes(entries, bodies))
