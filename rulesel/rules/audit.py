@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from rulesel.algorithms import ties
 from rulesel.algorithms.dpp import condition, greedy_map
 from rulesel.algorithms.keyed import hashed
 from rulesel.algorithms.stability import bootstrap, mean_jaccard, membership
@@ -172,7 +173,7 @@ def _resample(choose: Callable[[Ints], RuleChoice], rows: Ints, size: int, repea
     relevance = np.array([one.relevance for one in made])
     lost = np.array([np.isin(np.arange(relevance.shape[1]), [rule for rule, _ in one.dropped]) for one in made])
     relevance[lost] = np.nan
-    ranked = [np.argsort(-np.nan_to_num(row, nan=-2.0), kind="stable")[:size] for row in relevance]
+    ranked = [ties.order(np.nan_to_num(row, nan=-2.0), made[0].names)[:size] for row in relevance]
     return Resamples([np.array(one.indices, dtype=np.int64) for one in made], ranked, relevance)
 
 
