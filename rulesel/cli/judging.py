@@ -142,6 +142,7 @@ def check(
     if canaries:
         from rulesel import config as configs
 
+        asked["judge_parameters"] = o.parameters(judge_param, "--judge-param")
         config = configs.check(checking.CanaryConfig, configs.merged({}, asked))
         with watching() as watcher:
             answer["canaries"] = checking.canary_shifts(config, watcher)

@@ -17,10 +17,12 @@ from rulesel.pipeline.choosing import rated_sample
 from rulesel.pipeline.judging import current_corpus
 from rulesel.pipeline.lending import attempt, check_prices
 from rulesel.pipeline.planning import Plan, approve, quote_requests
+from rulesel.pipeline.starting import remembered
+from rulesel.pipeline.trusting import begun_for
 from rulesel.pipeline.watch import Progress, Pulse, Watcher
 from rulesel.raters import Lent, Rater, rater_for
 from rulesel.raters.chat import Chat
-from rulesel.receipt import sample_of
+from rulesel.receipt import as_json, sample_of
 from rulesel.records import Batch, Rule
 from rulesel.rules.packs import load_rules
 from rulesel.store import Store
@@ -99,6 +101,8 @@ def calibrate(
         corpus = current_corpus(store)
         rule_set = rated_sample(store)[0] if config.rules is None else load_rules(config.rules)
         rules = ratable(rule_set, [rater])[0].rules
+        rater = remembered(store, rater)
+        contents = sample_of(store.corpora.rows(corpus.corpus), EXAMPLES, config.seed)
         if ordered and isinstance(rater, Chat):
             _approve(store, config, rater, rules, watcher)
         run = digest(
@@ -109,12 +113,20 @@ def calibrate(
                 told = 2 * (config.examples or EXAMPLES) * len(rules)
                 pulse = Pulse(watcher, lambda n: Progress("calibrate", n, told, "ratings", {}, lender.dollars))
                 lent = lender.lent("calibration", answered=pulse.answered)
+                rater = begun_for(store, rater, contents, rules[0], lent, watcher)
                 ways = _ordered(rater, _drawn(store, config, EXAMPLES), rules, lent) if ordered else None
+                if ways is not None:
+                    _keep(store, rater, ways)
                 lender.kept("calibration")
                 again = _repeated(rater, _drawn(store, config, REPEATED), rules, lent) if repeated else None
         finally:
             rater.close()
     return Calibration(ways, again)
+
+
+def _keep(store: Store, rater: Rater, ways: list[RuleOrder]) -> None:
+    found = {"examples": max(one.n for one in ways), "spearman": as_json([one.spearman for one in ways])}
+    store.rules.keep_check(rater.id, "--order", found)
 
 
 def _ordered(rater: Rater, batch: Batch, rules: tuple[Rule, ...], lent: Lent) -> list[RuleOrder]:

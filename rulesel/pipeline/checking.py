@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from pydantic import Field
 
 from rulesel.algorithms.agreement import Agreement, agreement
 from rulesel.config import Spending
@@ -22,10 +23,12 @@ from rulesel.pipeline.lending import attempt, check_prices
 from rulesel.pipeline.naming import By
 from rulesel.pipeline.planning import Plan, approve, quote_requests
 from rulesel.pipeline.preflight import check_reference
+from rulesel.pipeline.starting import remembered
+from rulesel.pipeline.trusting import begun_for
 from rulesel.pipeline.watch import Progress, Pulse, Watcher
 from rulesel.raters import rater_for
 from rulesel.raters.chat import Chat
-from rulesel.receipt import sample_of
+from rulesel.receipt import as_json, sample_of
 from rulesel.records import RuleSet
 from rulesel.rules.packs import load_rules
 from rulesel.store import Store
@@ -62,6 +65,7 @@ class CanaryConfig(Spending):
 
     store: str
     judge: str
+    judge_parameters: dict[str, Any] = Field(default_factory=dict)
     rules: str | None = None
     """A YAML file or "pack:NAME"; None for the rules the store has ratings of."""
     examples: int = EXAMPLES
@@ -145,25 +149,33 @@ def canary_shifts(config: CanaryConfig, watcher: Watcher | None = None) -> list[
         ModelError: the model cannot be asked.
     """
     watcher = watcher or Watcher()
-    rater = rater_for(config.judge)
-    if not isinstance(rater, Chat):
+    rater = rater_for(config.judge, **config.judge_parameters)
+    if rater.grader is None:
         raise UsageError("Only a model that reads can heed a demand: --judge MODEL.")
     with Store(Path(config.store), must_exist=True) as store:
         corpus = current_corpus(store)
         rules = _rules(store, config).rules
         contents = sample_of(store.corpora.rows(corpus.corpus), config.examples, config.seed)
         _, batch = next(store.corpora.batches(contents, len(contents)))
+        rater = remembered(store, rater)
         check_prices(config, [config.judge])
         total = 2 * len(batch) * len(rules)
-        if not config.yes and not is_free(config.judge):
+        if isinstance(rater, Chat) and not config.yes and not is_free(config.judge):
             asked = [[request] for request in rater.requests(batch, rules, store.secret)]
             approve(Plan([quote_requests(store, config, "canaries", config.judge, asked, total)]), watcher)
         run = digest(["canaries/1", corpus.sha256, rater.id, [rule.id for rule in rules], config.examples, config.seed])
         with attempt(store, config, run, watcher) as lender:
             pulse = Pulse(watcher, lambda n: Progress("canaries", n, total, "ratings", {}, lender.dollars))
-            found = canaries(rater, batch, rules, lender.lent("canaries", answered=pulse.answered))
+            lent = lender.lent("canaries", answered=pulse.answered)
+            try:
+                rater = begun_for(store, rater, contents, rules[0], lent, watcher)
+                found = canaries(rater, batch, rules, lent)
+            finally:
+                rater.close()
             lender.kept("canaries")
-    gullible = set(found.gullible())
+        gullible = set(found.gullible())
+        kept = {"examples": len(batch), "shift": as_json(found.mean), "gullible": len(gullible)}
+        store.rules.keep_check(rater.id, "--canaries", kept)
     return [
         RuleShift(rule.name, float(found.mean[j]), float(found.error[j]), int(found.n[j]), j in gullible)
         for j, rule in enumerate(rules)

@@ -12,6 +12,7 @@ from rulesel.config import RunConfig
 from rulesel.corpus import field_values
 from rulesel.errors import CorpusError, UsageError
 from rulesel.pipeline.auditing import audit_run, joined
+from rulesel.pipeline.trusting import trust
 from rulesel.receipt import (
     Derived,
     Scored,
@@ -107,6 +108,7 @@ def _of_the_rules(store: Store, run: str, chosen: Derived, found: Scored) -> dic
         "again": _again(chosen, found),
         "failures": {Status(kind).name: n for kind, n in told},
         "audit": audit_run(store, run, chosen),
+        "trust": trust(store, chosen),
     }
 
 

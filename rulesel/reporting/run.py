@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from rulesel.reporting.run_figures import Stage
+from rulesel.reporting.run_figures import Stage, Trust
 from rulesel.rules.audit_figures import AuditFigures
 
 Floats = npt.NDArray[np.float64]
@@ -34,6 +34,7 @@ class Run:
         failures: failed ratings by kind.
         stages: what each stage cost.
         audit: figures of the choice of rules.
+        trust: checks of the judge.
     """
 
     corpus: str
@@ -55,3 +56,4 @@ class Run:
     failures: Mapping[str, int] = field(default_factory=dict)
     stages: Sequence[Stage] = ()
     audit: AuditFigures | None = None
+    trust: Sequence[Trust] = ()

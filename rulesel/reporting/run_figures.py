@@ -113,6 +113,16 @@ class Stage(_Figures):
     seconds: float | None = None
 
 
+class Trust(_Figures):
+    """One check of the judge."""
+
+    name: str
+    found: str | None
+    """None where it was not made."""
+    command: str | None
+    """What makes it."""
+
+
 class RunFigures(_Figures):
     """Everything a report knows of a run."""
 
@@ -134,6 +144,8 @@ class RunFigures(_Figures):
     rules: list[RuleShift]
     drift: Drift
     agreement: list[Agreement]
+    trust: list[Trust]
+    """Checks of the judge; empty where ratings are computed."""
     best: list[Row]
     worst: list[Row]
     disputed: list[Row]

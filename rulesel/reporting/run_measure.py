@@ -75,6 +75,7 @@ def measure(run: Run) -> RunFigures:
         rules=_shifts(run, picked),
         drift=_drift(run, picked),
         agreement=[_agreement(name, *pair) for name, pair in run.again.items()],
+        trust=list(run.trust),
         best=best,
         worst=worst,
         disputed=disputed,

@@ -62,6 +62,10 @@ def summary(figures: RunFigures) -> list[str]:
             f"The selected examples are {'longer' if shift > 0 else 'shorter'} than the corpus "
             f"(by {number(abs(shift))} standard deviations of the logarithm)."
         )
+    found += [
+        f"{one.name}: {one.found}." if one.found else f"{one.name}: not checked yet: {one.command}"
+        for one in figures.trust
+    ]
     if figures.failed:
         found.append(f"{count(figures.failed)} example{' has' if figures.failed == 1 else 's have'} no score.")
     return found

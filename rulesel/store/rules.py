@@ -93,6 +93,18 @@ class RuleTable:
         known = self._db.one("SELECT value FROM settings WHERE name = ?", f"written {asked}")
         return None if known is None else self.rule_set(str(known))
 
+    def keep_check(self, rater: str, kind: str, found: dict[str, Any]) -> None:
+        """Remember what a check of a rater found; the last of a kind counts."""
+        name = f"check {kind} {rater}"
+        with self._db.transaction():
+            self._db.con.execute("DELETE FROM settings WHERE name = ?", [name])
+            self._db.con.execute("INSERT INTO settings VALUES (?, ?)", [name, json.dumps(found)])
+
+    def check(self, rater: str, kind: str) -> dict[str, Any] | None:
+        """What the last check of that kind found."""
+        known = self._db.one("SELECT value FROM settings WHERE name = ?", f"check {kind} {rater}")
+        return None if known is None else dict(json.loads(known))
+
     def keep_start(self, rater: str, chosen: dict[str, Any]) -> None:
         """Remember the start of a rater's answers, under the rater's identity without a start."""
         self._db.con.execute("INSERT INTO settings VALUES (?, ?)", [f"start {rater}", json.dumps(chosen)])

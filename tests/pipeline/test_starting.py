@@ -1,6 +1,7 @@
 """The start of a rater's answers over a run's life: chosen once, shown, kept, found again."""
 
 import json
+import shlex
 
 import pytest
 
@@ -8,14 +9,18 @@ from rulesel.config import JudgeConfig, check
 from rulesel.errors import ModelError, UsageError
 from rulesel.llm.fake_tokens import ByteTokenizer, FakeTokenModel
 from rulesel.pipeline import Watcher, run, score
+from rulesel.pipeline.calibrating import CalibrationConfig, calibrate
+from rulesel.pipeline.checking import CanaryConfig, canary_shifts
 from rulesel.pipeline.doctor import examine_model
 from rulesel.pipeline.explaining import verify_file
 from rulesel.pipeline.judging import judge
 from rulesel.pipeline.planning import plan
 from rulesel.pipeline.retrying import find_failures, go_on
+from rulesel.pipeline.run_report import report_file
 from rulesel.pipeline.sharding import merge
 from rulesel.pipeline.shares import rate_share
 from rulesel.raters.vllm import Vllm
+from rulesel.reporting.run_page import run_page
 from rulesel.store import Store
 
 
@@ -213,3 +218,30 @@ def test_a_model_in_this_process_writes_no_rules(model_config, engine):
     config = config.model_copy(update={"rules": config.rules.model_copy(update={"source": None, "writer": engine[0]})})
     with pytest.raises(UsageError, match="it rates and grades"):
         run(config)
+
+
+def test_a_report_shows_the_checks_there_are_and_the_commands_of_the_others(model_config, engine, tmp_path):
+    run(model_config(engine[0], rules={"retest": 20}))
+    receipt, store = tmp_path / "out.jsonl.receipt.json", str(tmp_path / "store.duckdb")
+    retest, order, canary = report_file(receipt).trust
+    assert retest.found.startswith("20 examples; a rule's ranks then and now correlate")
+    assert order.found is canary.found is None
+    options = [shlex.split(one.command)[-1] for one in (order, canary)]
+    assert options == ["--order", "--canaries"]
+    assert shlex.split(order.command)[:7] == ["rulesel", "judge", "check", "--store", store, "--judge", engine[0]]
+    before = cells(tmp_path / "store.duckdb")
+    given = {"store": store, "judge": engine[0], "examples": 12}
+    calibrate(check(CalibrationConfig, given), ordered=True, repeated=False)
+    shifts = canary_shifts(check(CanaryConfig, given))
+    assert all(one.n == 12 for one in shifts), "the start of the run's answers is the one that is tested"
+    figures = report_file(receipt)
+    assert [one.command for one in figures.trust] == [None] * 3
+    assert "12 examples" in figures.trust[1].found
+    assert "of 5 rules give in" in figures.trust[2].found
+    assert "How far the judge can be trusted" in run_page(figures)
+    assert cells(tmp_path / "store.duckdb") == before
+
+
+def test_a_report_of_computed_ratings_has_no_checks_of_a_judge(run_config, tmp_path):
+    run(run_config())
+    assert report_file(tmp_path / "out.jsonl.receipt.json").trust == []
