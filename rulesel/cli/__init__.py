@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from functools import cache
 from typing import Annotated
@@ -10,6 +11,8 @@ import typer
 
 from rulesel.cli._output import complain, echo, prepare, show_fault
 from rulesel.errors import RuleselError, UsageError
+
+_NO_TEXT = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff]")
 
 app = typer.Typer(
     name="rulesel",
@@ -62,10 +65,10 @@ def main() -> None:
 
 
 def _check_text(words: list[str]) -> None:
-    """Refuse what is no text: bytes that are no UTF-8 arrive as lone surrogates, which no store or receipt can hold."""
+    """Refuse what is no text: bytes that are no UTF-8 (lone surrogates by now), and controls that a terminal obeys."""
     for word in words:
-        if not word.isascii() and word != word.encode(errors="replace").decode():
-            raise UsageError(f"{word!r} is not UTF-8. Rename the file, or write the text in UTF-8.")
+        if _NO_TEXT.search(word):
+            raise UsageError(f"{word!r} is no text: rename the file, or write it in UTF-8 without control characters.")
 
 
 @cache

@@ -111,19 +111,20 @@ def hostile(tmp_path, rulesel):
     return tmp_path
 
 
+MARK = "\u202e\u200b[red]"  # controls are refused in words of the command line
 VERBS = [
     ("explain", "0"),
-    ("sql", "SELECT prompt, response, example_id AS \"[red]\x1b]52;c;x\x07\" FROM current_examples"),
-    ("sql", "SELECT \x1b]52;c;x\x07"),
+    ("sql", "SELECT prompt, response, example_id AS \"[red]\u202e\u200b[red]\" FROM current_examples"),
+    ("sql", "SELECT \u202e\u200b[red]"),
     ("sql", "SELECT error(response) FROM current_examples"),
     ("runs",),
     ("rules", "choose", "-r", "2"),
-    ("rules", "choose", "-r", "2", "--require", "\x1b]52;c;x\x07"),
+    ("rules", "choose", "-r", "2", "--require", "\u202e\u200b[red]"),
     ("rules", "audit", "-o", "{}/audit.html"),
-    ("explain", "\x1b]52;c;x\x07"),
-    ("export", "--view", "\x1b]52;c;x\x07", "-o", "{}/x.csv"),
-    ("select", "-k", "3", "--per", "\x1b]52;c;x\x07=1", "-o", "{}/p.jsonl"),
-    ("select", "-k", "3", "--quality", "\x1b]52;c;x\x07", "-o", "{}/p.jsonl"),
+    ("explain", "\u202e\u200b[red]"),
+    ("export", "--view", "\u202e\u200b[red]", "-o", "{}/x.csv"),
+    ("select", "-k", "3", "--per", "\u202e\u200b[red]=1", "-o", "{}/p.jsonl"),
+    ("select", "-k", "3", "--quality", "\u202e\u200b[red]", "-o", "{}/p.jsonl"),
     ("judge", "check", "--suspects"),
 ]  # fmt: skip
 
@@ -140,9 +141,9 @@ def test_every_verb_prints_only_what_is_visible(hostile, rulesel):
         ("plan", hostile / "c.jsonl", "--rules", hostile / "r.yaml", "--judge", "http://127.0.0.1:9/v1#m", "--store", hostile / "t.duckdb", "-r", 2),
         ("report", hostile / "o.jsonl.receipt.json", "-o", hostile / "report.html"),
         ("verify", hostile / "o.jsonl.receipt.json"),
-        ("compare", hostile / "o.jsonl", hostile / "o.jsonl", "--source", NASTY.replace("\x00", "")),
-        ("doctor", "--judge", f"http://127.0.0.1:9/v1#{CLIPBOARD}"),
-        ("run", hostile / f"none{CLIPBOARD}.jsonl", "-k", 3, "-o", "o.jsonl"),
+        ("compare", hostile / "o.jsonl", hostile / "o.jsonl", "--source", MARK),
+        ("doctor", "--judge", f"http://127.0.0.1:9/v1#{MARK}"),
+        ("run", hostile / f"none{MARK}.jsonl", "-k", 3, "-o", "o.jsonl"),
         ("catalog",),
     ]  # fmt: skip
     for words in others:
@@ -160,11 +161,20 @@ def test_machine_output_is_exact(hostile, rulesel):
     assert json.loads(ended.out)["prompt"].startswith(NASTY)
 
 
-@pytest.mark.parametrize("words", [("runs", "--store", "x\udcff"), ("run", "c\udcff.jsonl", "-k", 3, "-o", "o.jsonl")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("runs", "--store", "x\udcff"),
+        ("run", "c\udcff.jsonl", "-k", 3, "-o", "o.jsonl"),
+        ("runs", "\x1b]52;c;x\x07"),
+        (f"--{CLIPBOARD}",),
+    ],
+)
 def test_words_that_are_no_text_are_refused(words, rulesel):
     ended = rulesel(*words)
     assert ended.code == 2
-    assert "is not UTF-8" in ended.err
+    assert "is no text" in ended.err
+    assert printed_safely(ended.err)
     assert ended.err.count("\n") == 1
 
 

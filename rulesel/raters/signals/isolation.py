@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 CHECKING = 3.0
 """Seconds of computing that the check of an expression may take."""
-SECONDS = 10.0
+SECONDS = 5.0
 """Seconds of computing that an expression may take on a block of examples."""
 TOO_LONG = "it takes too long to be checked"
 GIVEN_UP = 3
@@ -103,7 +103,7 @@ class Isolated:
         fragile = {at: known.fragile[j] for at, j in enumerate(which) if j in known.fragile}
         request = Evaluation([known.expressions[j] for j in which], fragile, known.max_chars, stream)
         try:
-            answers: Answers = self._process.ask(SECONDS * (1 + (len(which) - 1) / 10), request)
+            answers: Answers = self._process.ask(SECONDS * (1 + (len(which) - 1) / 20), request)
         except Ended:
             self.end()
             raise
