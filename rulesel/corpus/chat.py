@@ -38,9 +38,9 @@ _PARTS_KEPT = frozenset(("tool_use", "tool_call", "function_call", "tool_result"
 
 
 def looks_like_turns(value: object) -> bool:
-    """Whether a value is a conversation: a list whose first entry names a speaker, or holds a question and its answer."""
+    """Whether a value is a conversation: a list whose first entry names a speaker, or holds a question and its answer; or a lone turn."""
     if isinstance(value, dict):
-        return bool(_columns(value))
+        return bool(_columns(value)) or _is_turn(value)
     if not isinstance(value, list) or not value or not isinstance(value[0], dict):
         return False
     return "role" in value[0] or "from" in value[0] or _round_keys(value[0]) is not None
@@ -73,6 +73,8 @@ def entries_of(value: object) -> list[Entry]:
         value = unpacked(value)
     if isinstance(value, dict) and (columns := _columns(value)):
         value = [dict(zip(columns, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+    elif isinstance(value, dict) and _is_turn(value):
+        value = [value]
     if not isinstance(value, list):
         raise Unusable("the conversation is not a list of turns")
     if value and all(isinstance(one, str) for one in value):
@@ -88,6 +90,12 @@ def entries_of(value: object) -> list[Entry]:
         else:
             entries += _round(one, *keys)
     return entries
+
+
+def _is_turn(value: dict[str, Any]) -> bool:
+    """Whether an object is a turn by itself, as a reply in the files of some trainers."""
+    speaker = value.get("role", value.get("from"))
+    return isinstance(speaker, str) and any(key in value for key in (*CONTENTS, *CALLS))
 
 
 def _columns(value: dict[str, Any]) -> dict[str, list[Any]]:
@@ -155,7 +163,7 @@ def turn_of(entry: object) -> Turn:
     if not isinstance(entry, dict):
         raise Unusable("a turn that is not an object")
     role = role_of(entry)
-    content = next((entry[key] for key in CONTENTS if entry.get(key) is not None), None)
+    content = next((entry[key] for key in (*CONTENTS, "refusal") if entry.get(key) is not None), None)
     if len(entry) == 2 and isinstance(content, str):  # speaker and content: by far the most frequent
         return role, content
     reasoning = reasoning_of(entry)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from rulesel.corpus.detect import open_reader
-from rulesel.corpus.raw import MAX_RECORD, Damaged, Raw, RecordReader, Unusable
+from rulesel.corpus.raw import MAX_RECORD, NOT_UTF8, Damaged, Raw, RecordReader, Unusable
 from rulesel.corpus.reader import Corpus, damaged
 from rulesel.corpus.shapes import Fields, choose_mapping
 from rulesel.corpus.source import Source, locate
@@ -80,5 +80,8 @@ def _sample(source: Source, reader: RecordReader) -> list[Raw]:
 def _none_usable(source: Source, reasons: Counter[str]) -> CorpusError:
     if not reasons:
         return CorpusError(f"{source.name} holds no records.")
+    hint = " Convert it with iconv, from WINDOWS-1252 or whatever it is in, to UTF-8." if NOT_UTF8 in reasons else ""
     listed = "; ".join(f"{count:,} x {reason}" for reason, count in reasons.most_common(3))
-    return CorpusError(f"{source.name}: not one of the first {sum(reasons.values()):,} records can be used ({listed}).")
+    return CorpusError(
+        f"{source.name}: not one of the first {sum(reasons.values()):,} records can be used ({listed}).{hint}"
+    )

@@ -48,7 +48,7 @@ class Fields:
         for part, names in BESIDE.items():
             if name in names and value and holds(part, value):
                 self.beside.setdefault(part, {})[name] = None
-        if name in (*_CONVERSATIONS, *_MORE_CONVERSATIONS) and looks_like_conversation(value):
+        if name in _CONVERSATIONS and looks_like_conversation(value):
             self.turns[name] += 1
         elif isinstance(value, str):
             (self.text if value.strip() else self.blank)[name] += 1
@@ -197,11 +197,12 @@ def _suggested(fields: Fields) -> FieldMapping | None:
 
 
 def _preference_pairs(fields: Fields, source: str) -> CorpusError:
-    prompt = fields.first([name for _, names, _, _ in _PAIRS for name in names])
-    if fields.is_conversation("chosen"):
-        options = "--response-field chosen"
-    elif prompt is not None:
+    likely = [name for _, names, _, _ in _PAIRS for name in names]
+    prompt = fields.first(likely) or next((name for name in _CONVERSATIONS if fields.is_conversation(name)), None)
+    if prompt is not None:
         options = f"--prompt-field {prompt} --response-field chosen"
+    elif fields.is_conversation("chosen"):
+        options = "--response-field chosen"
     else:
         options = "--text-field chosen"
     return CorpusError(

@@ -10,6 +10,7 @@ import pytest
 
 from rulesel.corpus import Corpus, Stored, count_turns, open_corpus, write_selection
 from rulesel.corpus.mapping import FieldMapping
+from rulesel.errors import CorpusError
 
 U = {"role": "user", "content": "q"}
 A = {"role": "assistant", "content": "a"}
@@ -286,6 +287,46 @@ def test_the_words_of_a_mapping_say_all_of_it() -> None:
         FieldMapping("prompt/response", "b", "a"),
     ):
         assert FieldMapping.from_words(mapping.shape, mapping.words()) == mapping
+
+
+PAIRS = {
+    "texts": ({"prompt": "q", "chosen": "a", "rejected": "b"}, ("q", "a")),
+    "turns after a prompt": ({"prompt": [U], "chosen": [A], "rejected": [A]}, ("q", "a")),
+    "turns after a text": ({"prompt": "q", "chosen": [A], "rejected": [A]}, ("q", "a")),
+    "conversations": ({"prompt": "q", "chosen": [U, A], "rejected": [U, A]}, ("q", "a")),
+    "conversations alone": ({"chosen": [U, A], "rejected": [U, A]}, ("q", "a")),
+    "conversations beside one": ({"prompt": "q", "messages": [U, A], "chosen": [U, A], "rejected": [U, A]}, ("q", "a")),
+    "a lone turn": (
+        {
+            "conversations": [{"from": "human", "value": "q"}],
+            "chosen": {"from": "gpt", "value": "a"},
+            "rejected": {"from": "gpt", "value": "b"},
+        },
+        ("q", "a"),
+    ),
+    "texts alone": ({"chosen": "a", "rejected": "b"}, (None, "a")),
+}
+
+
+@pytest.mark.parametrize(("record", "pair"), PAIRS.values(), ids=PAIRS.keys())
+def test_the_options_offered_for_preference_pairs_read_them(
+    tmp_path: Path, record: dict[str, Any], pair: tuple[str | None, str]
+) -> None:
+    with pytest.raises(CorpusError, match="preference pairs") as error:
+        opened(tmp_path, record)
+    words = str(error.value).split("chosen ones: ")[1].split()
+    options = {words[i].removeprefix("--").replace("-", "_"): words[i + 1] for i in range(0, len(words), 2)}
+    (chunk,) = open_corpus(tmp_path / "a.jsonl", **options).chunks()  # type: ignore[arg-type]
+    assert (chunk.prompts[0], chunk.responses[0]) == pair
+
+
+def test_questions_in_a_row_are_no_conversation(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="no known shape"):
+        opened(tmp_path, {"question_id": 81, "turns": ["first", "second"]})
+
+
+def test_a_refusal_in_its_own_field_is_the_answer(tmp_path: Path) -> None:
+    assert pairs(tmp_path, asked(U, {"role": "assistant", "content": None, "refusal": "No."})) == [("q", "No.")]
 
 
 # --- written again ---------------------------------------------------------------------------------------------------
