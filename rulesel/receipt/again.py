@@ -74,7 +74,10 @@ def derived(
         raise UsageError("The receipt does not say by which raters sample and corpus were rated.")
     contents = sample_of(store.corpora.rows(corpus.corpus), config.rules.sample, config.seed)
     sample = rated(store, rule_set, contents, numbers["sample"], numbers.get("measured"))
-    evidence = evidence_of(store, config, rule_set, corpus, sample, numbers.get("retest"), rater=raters["sample"])
+    asked = config
+    if gold is not None:
+        asked = config.model_copy(update={"rules": config.rules.model_copy(update={"anchor": None})})
+    evidence = evidence_of(store, asked, rule_set, corpus, sample, numbers.get("retest"), rater=raters["sample"])
     if gold is not None:
         anchor, source = anchor_of(store, gold, contents)
         evidence = replace(evidence, anchor=anchor, source=source)
