@@ -536,15 +536,15 @@ def test_grades_agree_with_the_planted_truth_and_a_coin_does_not(serve, planted,
         for i in range(60):
             file.write(f"{i},{i % 97 / 97 > 0.3:d},{rng.integers(2)}\n")
     with Store(tmp_path / "store.duckdb") as store:
-        (truth,) = against_gold(store, gold_of(store, str(tmp_path / "gold.csv"), "truth", "id"))
+        (truth,) = against_gold(store, gold_of(store, str(tmp_path / "gold.csv"), "truth"))
         assert truth.column == "overall"
         assert truth.agreement.n == 60
         assert truth.agreement.auc.low > 0.7
         assert truth.agreement.spearman.low > 0.3
-        coin = against_gold(store, gold_of(store, str(tmp_path / "gold.csv"), "coin", "id"), ["overall"])[0]
+        coin = against_gold(store, gold_of(store, str(tmp_path / "gold.csv"), "coin"), ["overall"])[0]
         assert coin.agreement.auc.low < 0.5 < coin.agreement.auc.high
         with pytest.raises(UsageError, match="neither a file nor a column"):
-            gold_of(store, "nothing.csv", "truth", "id")
+            gold_of(store, "nothing.csv", "truth")
 
 
 def test_demands_are_measured_per_rule_and_documents_that_make_them_are_listed(serve, planted, tmp_path):
