@@ -22,7 +22,7 @@ class ChatRequest:
         top_logprobs: how many alternatives of each token to return; 0 asks for none.
         json_schema: schema the answer must satisfy, or None for text.
         salt: tells deliberate repeats of the same question apart.
-        start: what the answer starts with; the model continues it. Only models in this process take one.
+        start: what the answer starts with; the model continues it, in this process or on a server that can.
     """
 
     messages: tuple[tuple[str, str], ...]

@@ -12,6 +12,7 @@ from rulesel.llm.base import Failure
 from rulesel.llm.faults import Retryable
 from rulesel.llm.http import CONNECT_SECONDS, MOST_BODY, Reply
 from rulesel.llm.redact import one_line
+from rulesel.llm.wire import SERVERS_OWN
 
 if TYPE_CHECKING:
     import openai
@@ -33,7 +34,10 @@ class Sdk:
 
     async def chat(self, payload: dict[str, Any], most: int = MOST_BODY) -> Reply:  # noqa: ARG002 - a model that writes
         """Ask for a chat completion; whatever status comes back is returned, a missing answer raises Retryable."""
-        return await self._exchange(lambda: self._client().chat.completions.with_raw_response.create(**payload))
+        own = {name: value for name, value in payload.items() if name in SERVERS_OWN}  # the SDK does not know these
+        sent = {name: value for name, value in payload.items() if name not in SERVERS_OWN}
+        sent |= {"extra_body": own} if own else {}
+        return await self._exchange(lambda: self._client().chat.completions.with_raw_response.create(**sent))
 
     async def models(self, most: int = MOST_BODY) -> Reply:  # noqa: ARG002 - as above
         """Ask for the list of models; as `chat`."""

@@ -13,6 +13,9 @@ from rulesel.llm.complaint import Said
 TOP_LOGPROBS = 20
 """Most alternatives OpenAI and a vLLM server return for a token."""
 
+SERVERS_OWN = frozenset({"continue_final_message", "add_generation_prompt"})
+"""Fields that vLLM takes beside OpenAI's."""
+
 Structured = Literal["json_schema", "json_object", "text"]
 _LADDER: tuple[Structured, ...] = ("json_schema", "json_object", "text")
 
@@ -130,6 +133,9 @@ def payload(request: ChatRequest, model: str, dialect: Dialect) -> dict[str, Any
         "messages": [{"role": role, "content": content} for role, content in _messages(request, dialect)],
         dialect.tokens: request.max_tokens,
     }
+    if request.start:  # as vLLM names it; where a template trims it, the mass shows
+        body["messages"].append({"role": "assistant", "content": request.start})
+        body |= {"continue_final_message": True, "add_generation_prompt": False}
     if dialect.temperature:
         body["temperature"] = request.temperature
     if request.top_logprobs and dialect.top_logprobs:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from rulesel.digest import digest
 from rulesel.llm.base import ChatRequest
@@ -41,6 +41,15 @@ class Chat(Rater):
     max_tokens: int = Field(1, ge=1)
     """More than one only for a model that cannot answer with a bare digit at once."""
 
+    start: str = ""
+    """What every answer starts with, such as "Rating: "; for servers by address that can continue a message (vLLM)."""
+
+    @model_validator(mode="after")
+    def _continues(self) -> Chat:
+        if self.start and not self.model.startswith(("http://", "https://", "fake:")):
+            raise ValueError(f"start: {self.model} cannot continue a message; a vLLM server (http://…#model) can")
+        return self
+
     @field_validator("model")
     @classmethod
     def _names_a_model(cls, value: str) -> str:
@@ -51,7 +60,13 @@ class Chat(Rater):
     def id(self) -> str:
         """Content address of model, prompt, labels and truncation; not of the host."""
         read = [sorted(DIGITS.items()), self.document_chars, self.max_tokens]
-        return digest([self.name, self.version, model_id(self.model), load(self.prompt).id, read])
+        more = [["start", self.start]] if self.start else []  # without one nothing is added: ratings made before stay
+        return digest([self.name, self.version, model_id(self.model), load(self.prompt).id, read, *more])
+
+    @property
+    def answer_start(self) -> str:
+        """What every answer starts with."""
+        return self.start
 
     @property
     def grader(self) -> str:
@@ -110,6 +125,7 @@ class Chat(Rater):
                 prompt.messages(nonce=fenced.nonce, document=fenced.text, **question(rule)),
                 max_tokens=self.max_tokens,
                 top_logprobs=TOP_LOGPROBS,
+                start=self.start,
             )
 
 

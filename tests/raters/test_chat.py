@@ -229,3 +229,56 @@ def test_the_planted_fake_rates_what_was_planted() -> None:
     client.close()
     planted = np.arange(100) % 10
     assert np.corrcoef(ratings.values[:, 0], planted)[0, 1] > 0.75
+
+
+def test_a_start_is_the_beginning_of_a_message_that_the_server_continues():
+    from rulesel.llm.base import ChatRequest
+    from rulesel.llm.wire import Dialect, payload
+
+    plain = rater_for("http://127.0.0.1:9/v1#m")
+    begun = rater_for("http://127.0.0.1:9/v1#m", start="Rating: ")
+    assert begun.id != plain.id == rater_for("http://127.0.0.1:9/v1#m", start="").id
+    asked = ChatRequest((("user", "Rate it."),), max_tokens=1, start="Rating: ")
+    body = payload(asked, "m", Dialect())
+    assert body["messages"][-1] == {"role": "assistant", "content": "Rating: "}
+    assert (body["continue_final_message"], body["add_generation_prompt"]) == (True, False)
+    bare = ChatRequest((("user", "Rate it."),), max_tokens=1)
+    assert "continue_final_message" not in payload(bare, "m", Dialect())
+    assert asked.id("m") != bare.id("m")
+    with pytest.raises(UsageError, match="cannot continue a message"):
+        rater_for("openai/gpt-4.1-mini", start="Rating: ")
+
+
+@pytest.mark.parametrize("lean", [True, False])
+def test_both_transports_send_the_start(lean):
+    from http.server import BaseHTTPRequestHandler, HTTPServer
+    from threading import Thread
+
+    import orjson
+
+    seen = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_POST(self):
+            seen.append(orjson.loads(self.rfile.read(int(self.headers["content-length"]))))
+            body = orjson.dumps({"model": "m", "choices": [{"message": {"content": "4"}}]})
+            self.send_response(200)
+            self.send_header("content-type", "application/json")
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *parts):
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Server)
+    Thread(target=server.serve_forever, daemon=True).start()
+    chat = open_chat(f"http://127.0.0.1:{server.server_port}/v1#m", lean=lean)
+    (answer,) = chat.complete([ChatRequest((("user", "Rate it."),), max_tokens=1, start="Rating: ")])
+    chat.close()
+    server.shutdown()
+    server.server_close()
+    assert answer.text == "4"
+    assert seen[0]["messages"][-1]["content"] == "Rating: "
+    assert seen[0]["continue_final_message"] is True
+    assert seen[0]["add_generation_prompt"] is False
