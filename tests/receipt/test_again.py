@@ -10,6 +10,8 @@ from rulesel.pipeline.auditing import audit_store
 from rulesel.receipt import derived, read_receipt
 from rulesel.store import Store
 
+pytestmark = pytest.mark.slow
+
 
 def test_a_gold_column_takes_the_place_of_the_anchor_whatever_it_is_called(old):
     with Store(Path("store.duckdb")) as store:

@@ -14,6 +14,8 @@ from rulesel.pipeline.explaining import verify_file
 from rulesel.pipeline.selecting import select
 from rulesel.store import Store
 
+pytestmark = pytest.mark.slow
+
 
 def ran(name="every", **over):
     return run(check(RunConfig, load(Path(f"{name}.yaml")) | {"yes": True} | over), Watcher())
@@ -46,7 +48,6 @@ def test_with_all_rules_kept_the_score_is_the_weighted_mean_of_the_rules_own_rat
     assert all(check.agrees for check in verify_file(Path("every.jsonl.receipt.json")))
 
 
-@pytest.mark.slow
 def test_two_samples_have_two_columns_of_scores(old):
     before = columns()
     first = ran(seed=1)
@@ -62,7 +63,6 @@ def test_two_samples_have_two_columns_of_scores(old):
     assert len(columns()) == len(before) + 2
 
 
-@pytest.mark.slow
 def test_a_rating_that_came_later_makes_other_scores_not_an_error(old):
     first = ran()
     gone = int(first.scored.rows.content[first.scored.pool[0]])

@@ -19,6 +19,8 @@ from rulesel.pipeline.selecting import select
 from rulesel.receipt import as_receipt, read_receipt, verify
 from rulesel.store import Store
 
+pytestmark = pytest.mark.slow
+
 MADE = ("every", "read", "apart", "human", "spread", "tagged")
 
 
@@ -133,7 +135,6 @@ def once_for_each():
     return derive
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", MADE)
 def test_no_value_can_be_changed_and_no_key_deleted(name, old, monkeypatch):
     make(name)

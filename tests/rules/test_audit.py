@@ -340,6 +340,7 @@ def test_long_lists_of_warnings_are_counted_not_spelled_out() -> None:
     assert dropped[-1].text.startswith("And 7 more")
 
 
+@pytest.mark.slow
 def test_a_choice_made_as_published_is_audited_by_the_usual_measures() -> None:
     choice = choose_rules(S, 5, method="paper", names=NAMES, seed=3, required=())
     figures = audit_rules(RULES, S, choice, choose=choosing(S, 5, method="paper"), repeats=5)

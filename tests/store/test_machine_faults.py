@@ -88,6 +88,7 @@ def small_disk(most):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
+@pytest.mark.slow
 def test_a_full_disk_loses_nothing_that_was_committed(tmp_path):
     path = tmp_path / "s.duckdb"
     with Store(path) as store:
