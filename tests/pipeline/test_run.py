@@ -68,7 +68,10 @@ def test_every_row_is_accounted_for(run_config, corpus, tmp_path):
     assert counts["duplicates"] == 1
     assert outcome.last_line == "in 403 = selected 40 + not selected 361 + failed 2"
     dropped = [json.loads(line) for line in lines(tmp_path / "out.jsonl.dropped.jsonl")]
-    assert len(dropped) == 361
+    assert len(dropped) == 363
+    unreadable = [(one["row"], one["kind"]) for one in dropped[-2:]]
+    assert [kind for _, kind in unreadable] == ["unreadable", "unreadable"]
+    assert [row for row, _ in unreadable] == [401, 402]
     twin = next(d for d in dropped if d["kind"] == "duplicate")
     assert twin["row"] == 400
     assert twin["reason"] == "same content as row 3"
