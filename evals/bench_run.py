@@ -19,6 +19,7 @@ from pathlib import Path
 
 from rulesel.config import RunConfig, check
 from rulesel.pipeline import Progress, Watcher, run
+from rulesel.raters.signals.processes import end_idle
 
 WORDS = [
     "the",
@@ -68,6 +69,12 @@ class Clock(Watcher):
         self.stages[self._stage] = time.perf_counter() - self._since
 
 
+def cpu_seconds() -> float:
+    """Of this process and of those that it has started and that have ended."""
+    kinds = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
+    return sum(used.ru_utime + used.ru_stime for used in map(resource.getrusage, kinds))
+
+
 def one(n: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -79,15 +86,15 @@ def one(n: int) -> None:
             "out": str(root / "out.jsonl"),
         }
         clock = Clock()
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        before = used.ru_utime + used.ru_stime
+        before = cpu_seconds()
         began = time.perf_counter()
         run(check(RunConfig, values), clock)
         seconds = time.perf_counter() - began
         clock.end()
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        cpu = used.ru_utime + used.ru_stime - before
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        end_idle()  # what the rules' own process used counts too, once it has ended
+        cpu = cpu_seconds() - before
+        kinds = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
+        peak = sum(resource.getrusage(kind).ru_maxrss for kind in kinds) / 2**20
         store = (root / "corpus.jsonl.duckdb").stat().st_size / 1e6
         corpus = (root / "corpus.jsonl").stat().st_size / 1e6
         stages = ", ".join(f"{stage} {spent:.1f}" for stage, spent in clock.stages.items())

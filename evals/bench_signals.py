@@ -22,6 +22,7 @@ import numpy as np
 from rulesel.llm.base import ChatModel
 from rulesel.raters import Lent
 from rulesel.raters.signals import Signals
+from rulesel.raters.signals.processes import end_idle
 from rulesel.records import Batch, Rule
 from rulesel.rules.packs import load_rules
 
@@ -55,7 +56,7 @@ def no_model(name: str) -> ChatModel:
 
 
 def measure(pack: str, n: int) -> dict[str, float]:
-    """Rate n examples in this process."""
+    """Rate n examples here; CPU and memory are those of this process and of the one that computes the rules."""
     rules: list[Rule] = [rule for rule in load_rules(f"pack:{pack}").rules if rule.sql is not None][:RULES]
     rater, lent, waits, ok = Signals(), Lent(b"", no_model), [0.0, 0.0], 0
     for _ in rater.rate([Batch(["a"], ["b"], ["c"])], rules, lent):
@@ -66,6 +67,9 @@ def measure(pack: str, n: int) -> dict[str, float]:
         ok += int(np.isfinite(ratings.values).sum())
     wall, cpu = time.perf_counter() - began - waits[0], time.process_time() - cpu - waits[1]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    end_idle()
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu, peak = cpu + children.ru_utime + children.ru_stime, peak + children.ru_maxrss / 1024
     return {"rows": n, "rated": ok, "wall": wall, "cpu": cpu, "base": base, "peak": peak}
 
 

@@ -112,7 +112,8 @@ def give_back(process: Process) -> None:
 
 
 @atexit.register
-def _end_all() -> None:
+def end_idle() -> None:
+    """End the processes that wait for work."""
     with _lock:
         for process in _idle:
             if process.owner == os.getpid():
