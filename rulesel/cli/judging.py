@@ -93,7 +93,7 @@ def check(
     by: Annotated[
         str | None, Opt("--by", metavar="row|id|content|order", help="What the file's ids are; see `import column`.")
     ] = None,
-    id_field: Annotated[str, Opt(help="Field of the records that holds their own ids.")] = "id",
+    id_field: Annotated[str | None, Opt(help="Field of the records that holds their own ids.")] = None,
     column: Annotated[list[str] | None, Opt(help="A column to compare with them; all, if none is named.")] = None,
     canaries: Annotated[
         bool, Opt("--canaries", help="Rate a few examples with a demand appended, and show what it does to each rule.")

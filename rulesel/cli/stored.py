@@ -14,7 +14,9 @@ from rulesel.cli._output import as_json, echo
 Opt = typer.Option
 StoreFile = Annotated[Path, Opt("--store", help="The store file.")]
 AsJson = Annotated[bool, Opt("--json", help="JSON for machines.")]
-IdField = Annotated[str, Opt(help="Field of the records that holds their own ids.")]
+IdField = Annotated[
+    str | None, Opt(help="Field of the records that holds their own ids; id, or the first like it, if not given.")
+]
 BY_HELP = "What the ids are: row (number, from 0), id (the records' own), content (rulesel's)"
 By = Annotated[
     str | None,
@@ -91,7 +93,7 @@ def explain(
     by: Annotated[
         str | None, Opt("--by", metavar="row|id|content", help=f"{BY_HELP}; needed where it can be both.")
     ] = None,
-    id_field: IdField = "id",
+    id_field: IdField = None,
     json: AsJson = False,
 ) -> None:
     """Everything known of one example: its texts, every rating, its place in each selection."""
@@ -237,7 +239,7 @@ def import_ratings(
     scale: Annotated[tuple[float, float] | None, Opt(help="Lowest and highest rating.")] = None,
     anchor: Annotated[str | None, Opt(help="A column with an outside number for each example.")] = None,
     by: By = None,
-    id_field: IdField = "id",
+    id_field: IdField = None,
 ) -> None:
     """Ratings that somebody else made, so that `rules choose` and `select` can use them."""
     from rulesel.pipeline.importing import import_ratings as take
@@ -259,7 +261,7 @@ def import_column(
     name: Annotated[str | None, Opt(help="What to call it.")] = None,
     lower: Annotated[bool, Opt("--lower", help="Lower is better.")] = False,
     by: By = None,
-    id_field: IdField = "id",
+    id_field: IdField = None,
 ) -> None:
     """One number an example, for `select --quality NAME`."""
     from rulesel.pipeline.importing import import_column as take
@@ -278,7 +280,7 @@ def import_embedding(
     store: StoreFile,
     name: Annotated[str, Opt(help="What to call it.")] = "embedding",
     by: By = None,
-    id_field: IdField = "id",
+    id_field: IdField = None,
 ) -> None:
     """One vector an example, for methods that spread out."""
     from rulesel.pipeline.importing import import_embedding as take

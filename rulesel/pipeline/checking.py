@@ -106,7 +106,7 @@ def against_gold(store: Store, gold: str, columns: Sequence[str] = (), *, seed: 
     return found
 
 
-def gold_of(store: Store, given: str, field: str | None, *, by: By | None = None, id_field: str = "id") -> str:
+def gold_of(store: Store, given: str, field: str | None, *, by: By | None = None, id_field: str | None = None) -> str:
     """The name of the column of gold labels: one of the store's, or of a file that is taken in.
 
     Raises:

@@ -26,7 +26,7 @@ FORMULA = "^[=+\\-@\t\r\n]"
 VIEWS = ("ratings_long", "ratings_wide", "selection_view", "column_view", "current_examples", "calls", "rules", "runs")
 
 
-def explain(store: Store, example: str, *, by: By | None = None, id_field: str = "id") -> dict[str, Any]:
+def explain(store: Store, example: str, *, by: By | None = None, id_field: str | None = None) -> dict[str, Any]:
     """Everything known of one example of the current corpus.
 
     Args:

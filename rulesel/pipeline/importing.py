@@ -24,6 +24,9 @@ from rulesel.store import CorpusRecord, Store
 TOPS = (1.0, 5.0, 10.0, 100.0)
 """Upper ends a scale is taken to have, unless it is given: the least that holds every rating."""
 
+SHOWN = 5
+"""Rules that are named when they have come in."""
+
 VECTOR_FIELDS = ("embedding", "vector")
 
 
@@ -57,7 +60,7 @@ def import_ratings(
     scale: tuple[float, float] | None = None,
     anchor: str | None = None,
     by: By | None = None,
-    id_field: str = "id",
+    id_field: str | None = None,
 ) -> Imported:
     """Take ratings from a file, long or wide; see `rules.ratings_file`.
 
@@ -69,7 +72,7 @@ def import_ratings(
         scale: lowest and highest rating; the least usual scale from 0 that holds them all if not given.
         anchor: a column of the file with an outside number for each example, kept as a column of the store.
         by: what the file's ids are; see `naming`. None where the ids must say.
-        id_field: field of the corpus's records that holds their own ids.
+        id_field: field of the corpus's records that holds their own ids; see `naming.Names` where it is None.
 
     Raises:
         UsageError: the file cannot be read, no id is known, ids can be read in two ways, an example is rated twice, no
@@ -87,7 +90,7 @@ def import_ratings(
         raise UsageError(f"{path}: ratings lie outside the scale {low:g} to {high:g}. Give the right one with --scale.")
     ids = [one or None for one in found.ids]
     corpus = store.corpora.current() or _placeholder(store, [one for one in ids if one])
-    names = Names(store, corpus, id_field)
+    names = Names(store, corpus, id_field, called=found.named)
     matched = _matched(
         names, path, found.beside, found.named, ids, by, frozenset() if anchor is None else frozenset({anchor})
     )
@@ -95,13 +98,14 @@ def import_ratings(
     name = judge or f"file:{path.name}"
     store.rules.keep(rule_set)
     parameters = {"file": path.name, "sha256": sha256_of([path]), "scale": [low, high]} | _pinned(
-        corpus, matched, id_field
+        corpus, matched, names.id_field
     )
     rater = store.rules.rater(digest(["imported/2", name, parameters]), name, parameters, {})
     _keep_ratings(store, store.rules.numbers(rule_set.rules), rater, taken.contents, values[taken.rows], found, taken)
     if anchor is not None and found.anchor is not None:
         _keep_column(store, anchor, parameters, taken.contents, found.anchor[taken.rows])
-    note = f"scale {low:g} to {high:g}, rater {name!r}"
+    some = ", ".join(found.names[:SHOWN]) + (", …" if len(found.names) > SHOWN else "")
+    note = f"{some}; scale {low:g} to {high:g}, rater {name!r}"
     failed = int(np.isin(found.status[taken.rows], (Status.parse, Status.range)).sum())
     left = (f"{failed:,} ratings are missing, no numbers or not finite",) if failed else ()
     return Imported(
@@ -117,7 +121,7 @@ def import_column(
     name: str | None = None,
     lower: bool = False,
     by: By | None = None,
-    id_field: str = "id",
+    id_field: str | None = None,
 ) -> Imported:
     """Take one number an example from a file with ids, or in the corpus's order.
 
@@ -139,14 +143,16 @@ def import_column(
     values = _column(path, columns, column)
     named = next((one for one in id_fields(by, id_field) if one in columns.values), None)
     ids = None if named is None else texts(columns.values[named])
-    names = Names(store, corpus, id_field)
+    names = Names(store, corpus, id_field, called=named)
     matched = _matched(names, path, columns, named, ids, by, frozenset({column}))
     taken = _one_each(names, matched, values[:, None], path, ids)
     found = values[taken.rows]
     finite = np.isfinite(found)
     if not finite.any():
         raise UsageError(f"{path}: no example of the corpus has a number in column {column!r}.")
-    provenance = {"file": path.name, "column": column, "sha256": sha256_of([path])} | _pinned(corpus, matched, id_field)
+    provenance = {"file": path.name, "column": column, "sha256": sha256_of([path])} | _pinned(
+        corpus, matched, names.id_field
+    )
     _keep_column(store, name or column, provenance, taken.contents[finite], found[finite], lower=lower)
     infinite, missing = int(np.isinf(found).sum()), int(np.isnan(found).sum())
     left = [f"{missing:,} without a number"] if missing else []
@@ -156,7 +162,7 @@ def import_column(
 
 
 def import_embedding(
-    store: Store, path: Path, *, name: str = "embedding", by: By | None = None, id_field: str = "id"
+    store: Store, path: Path, *, name: str = "embedding", by: By | None = None, id_field: str | None = None
 ) -> Imported:
     """Take one vector an example: a .npy array in the corpus's order, or Parquet or JSON lines with a column of vectors.
 
@@ -171,7 +177,7 @@ def import_embedding(
     vectors, columns, called = _vectors(path)
     named = next((one for one in id_fields(by, id_field) if one in columns.values), None)
     ids = None if named is None else texts(columns.values[named])
-    names = Names(store, corpus, id_field)
+    names = Names(store, corpus, id_field, called=named)
     matched = _matched(names, path, columns, named, ids, by, frozenset({called}), n=len(vectors))
     taken = _one_each(names, matched, vectors, path, ids)
     found = np.asarray(vectors[taken.rows], dtype=np.float32)
@@ -179,7 +185,7 @@ def import_embedding(
     if bad.all():
         raise UsageError(f"{path} holds no vector of finite numbers for an example of the corpus.")
     n = int(store.db.one("SELECT max(content) + 1 FROM contents"))
-    pinned = _pinned(corpus, matched, id_field)
+    pinned = _pinned(corpus, matched, names.id_field)
     identity = digest(["imported/2", name, sha256_of([path]), pinned])
     table = store.features.table(identity, n, vectors.shape[1])
     table[taken.contents[~bad]] = found[~bad]
@@ -222,7 +228,7 @@ def _matched(
     """The corpus's rows that the rows of a file are about."""
     if called is None or ids is None:
         if by not in (None, "order"):
-            raise UsageError(f"--by {by}: {path} has no column that names examples ({', '.join(id_fields(by, 'id'))}).")
+            raise UsageError(f"--by {by}: {path} has no column that names examples ({', '.join(id_fields(by, None))}).")
         length = n if n is not None else columns.rows if ids is None else len(ids)
         return names.in_order(length, columns, source=str(path), stated=by == "order", values=values)
     return names.find(ids, by, source=str(path), called=called)

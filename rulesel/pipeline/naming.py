@@ -20,13 +20,15 @@ from rulesel.errors import UnknownName, UsageError
 from rulesel.receipt import source_of
 from rulesel.records import Int64
 from rulesel.rules.columns_file import WHOLE, Columns, texts
-from rulesel.rules.ratings_file import ID_FIELDS, INDEX_FIELDS
+from rulesel.rules.ratings_file import ID_FIELDS, INDEX_FIELDS, OWN_FIELDS
 from rulesel.store import CorpusRecord, Store
 
 By = Literal["row", "id", "content", "order"]
 BYS: tuple[By, ...] = get_args(By)
 
 BLOCK = 100_000
+FEW = 1000
+"""Records that are looked at to see whether there is such a field."""
 SHOWN = 3
 """Other columns of the same name that are named."""
 _WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")
@@ -65,13 +67,22 @@ def canonical(name: str) -> str:
 
 
 class Names:
-    """The names of one corpus's rows."""
+    """The names of one corpus's rows.
 
-    def __init__(self, store: Store, corpus: CorpusRecord, id_field: str = "id") -> None:
+    Attributes:
+        rows: the rows.
+        id_field: the field that holds the records' own ids: the one that is named; else the one that is called as the
+            column of names in question; else the first of `OWN_FIELDS` that the records have.
+    """
+
+    def __init__(
+        self, store: Store, corpus: CorpusRecord, id_field: str | None = None, *, called: str | None = None
+    ) -> None:
         self._store = store
         self._corpus = corpus
-        self._id_field = id_field
         self.rows = store.corpora.rows(corpus.corpus)
+        likely = (*(() if called is None else (called,)), *OWN_FIELDS)
+        self.id_field = id_field or next((one for one in likely if any(self._field(one, FEW))), OWN_FIELDS[0])
 
     def find(self, names: Sequence[str | None], by: By | None, *, source: str, called: str) -> Named:
         """The rows that names mean.
@@ -140,7 +151,7 @@ class Names:
     @cached_property
     def _own_ids(self) -> tuple[dict[str, int], dict[str, tuple[int, int]]]:
         own, several = dict[str, int](), dict[str, tuple[int, int]]()
-        for at, name in enumerate(self._field(self._id_field)):
+        for at, name in enumerate(self._field(self.id_field)):
             if name is not None and name.strip():
                 first = own.setdefault(name, at)
                 if self.rows.content[first] != self.rows.content[at]:
@@ -199,7 +210,7 @@ class Names:
             if name in self._several:
                 one, other = self._several[name]
                 raise UsageError(
-                    f"{source}: {name!r} is the {self._id_field!r} of several records with different texts, "
+                    f"{source}: {name!r} is the {self.id_field!r} of several records with different texts, "
                     f"{self._shown(one)} and {self._shown(other)}. Name the examples by row (--by row) or by rulesel's "
                     "ids (--by content)."
                 )
@@ -226,7 +237,7 @@ class Names:
 
     def _detected(self, names: Sequence[str], source: str, called: str) -> By:
         """How names are to be read, if only one way is possible."""
-        if called == "row" and self._id_field != "row":
+        if called == "row" and self.id_field != "row":
             return "row"
         order: tuple[By, ...] = ("content", "id", "row")
         places = {by: self._places(names, by, source) for by in order}
@@ -242,7 +253,7 @@ class Names:
             return "row"
         rivals = [by for by in ways[1:] if not self._same(places[first], places[by])]
         if first == "id" and rivals == ["row"]:
-            whole = fits["id"] == len(names) and called == self._id_field
+            whole = fits["id"] == len(names) and called == self.id_field != "row"
             rivals = [] if whole or fits["id"] > fits["row"] else rivals
         if rivals:
             raise UsageError(self._two(names, places, fits, (first, rivals[0]), source, called))
@@ -304,7 +315,7 @@ class Names:
                         "--by row if these are row numbers of the corpus, or --by order if the file is in its order."
                     )
                 continue
-            if not any(cells) or not any(self._field(name, 1000)):
+            if not any(cells) or not any(self._field(name, FEW)):
                 continue
             own = self._field(name)
             known = {None if one is None else canonical(one) for one in own}
@@ -343,10 +354,10 @@ class Names:
         return f"row {self.rows.row[at]}" + (f" ({text[:40]}{'…' if len(text) > 40 else ''})" if text else "")
 
     def _as_words(self, by: By) -> str:
-        return {"id": f"the {self._id_field!r} of", "row": "the number of", "content": "rulesel's id of"}.get(by, by)
+        return {"id": f"the {self.id_field!r} of", "row": "the number of", "content": "rulesel's id of"}.get(by, by)
 
     def _said(self, by: By, called: str) -> str:
-        meanings = {"id": f"the records' {self._id_field!r}", "row": "row numbers from 0", "content": "rulesel's ids"}
+        meanings = {"id": f"the records' {self.id_field!r}", "row": "row numbers from 0", "content": "rulesel's ids"}
         return f"{called!r} read as {meanings[by]}"
 
     def _two(
@@ -369,7 +380,7 @@ class Names:
         told = []
         for way in ways:
             example = apart if apart is not None else int(np.argmax(places[way] >= 0))
-            means = {"id": f"the records' own {self._id_field!r}", "row": "row numbers, counted from 0"}
+            means = {"id": f"the records' own {self.id_field!r}", "row": "row numbers, counted from 0"}
             told.append(
                 f"as {means.get(way, 'the ids that rulesel gives')} {fits[way]:,} of {len(names):,} fit and "
                 f"{names[example]!r} is {self._shown(int(places[way][example]))}"
@@ -380,9 +391,9 @@ class Names:
         if not names:
             return f"{source}: the column {called!r} is empty."
         has = (
-            f"the corpus's first {self._id_field!r} is {next(iter(self._own))!r}"
+            f"the corpus's first {self.id_field!r} is {next(iter(self._own))!r}"
             if self._own
-            else (f"the records have no {self._id_field!r}")
+            else (f"the records have no {self.id_field!r}")
         )
         return (
             f"{source}: none of the {len(names):,} ids in {called!r} (first: {names[0]!r}) is known; {has}, and rows run "
@@ -393,8 +404,8 @@ class Names:
         near = next((own for own in self._own if _loosely(own) == _loosely(name)), None)
         hint = f" It has the id {near!r}." if near is not None else ""
         return (
-            f"The current corpus has no example {name!r}: give the record's own {self._id_field!r}, rulesel's id or its "
-            f"beginning, or a row number from 0.{hint}"
+            f"The current corpus has no example {name!r}: give the record's own {self.id_field!r}, rulesel's id or its "
+            f"beginning, or a row number from 0 (--id-field names another field).{hint}"
         )
 
 
@@ -439,13 +450,14 @@ def made_by(provenance: Mapping[str, Any]) -> str:
     return f"by {judge}" + (f" about {about!r}" if about else "") + (f" on {len(rules)} rules" if rules else "")
 
 
-def id_fields(by: By | None, id_field: str) -> tuple[str, ...]:
+def id_fields(by: By | None, id_field: str | None) -> tuple[str, ...]:
     """The columns of a file that may name examples, the likeliest first; none where it is in the corpus's order."""
     if by == "order":
         return ()
+    first = () if id_field is None else (id_field,)
     if by == "row":
-        return ("row", id_field, *ID_FIELDS, *INDEX_FIELDS)
-    return (("example_id",) if by == "content" else ()) + (id_field, *ID_FIELDS)
+        return ("row", *first, *ID_FIELDS, *INDEX_FIELDS)
+    return (*(("example_id",) if by == "content" else ()), *first, *ID_FIELDS)
 
 
 def _row(name: str) -> int:

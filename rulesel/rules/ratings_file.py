@@ -19,7 +19,10 @@ from rulesel.errors import UnknownName, UsageError
 from rulesel.records import Float32, Float64, Int64, Rule, RuleSet, Status, UInt8
 from rulesel.rules.columns_file import Column, Columns, numbers, read_columns, words
 
-ID_FIELDS = ("id", "example_id", "example", "row")
+OWN_FIELDS = ("id", "example_id", "example", "uid", "uuid", "_id")
+"""Fields by which records have ids of their own, the likeliest first."""
+
+ID_FIELDS = (*OWN_FIELDS, "row")
 """Columns that say which example a row is about; `row` is rulesel's own word for a row number."""
 
 INDEX_FIELDS = ("", "Unnamed: 0", "__index_level_0__", "index", "idx")
@@ -29,7 +32,7 @@ RULE_FIELDS = ("rule_name", "rule", "rule_id")
 SCORE_FIELDS = ("score", "rating", "value")
 NOT_RULES = {
     **dict.fromkeys(("row", "rank", "key", "aggregate", "coverage"), "tells where a row stands, not how it is rated"),
-    **dict.fromkeys(("id", "example_id", "example", *INDEX_FIELDS), "names the examples"),
+    **dict.fromkeys((*OWN_FIELDS, *INDEX_FIELDS), "names the examples"),
     **dict.fromkeys(("overall", "truth", "gold", "label"), "speaks of the whole example; name it as the anchor"),
 }
 """Columns that are no rules unless they are asked for: an outside label among the rules would leak into the choice."""

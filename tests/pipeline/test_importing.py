@@ -103,17 +103,26 @@ def test_of_a_corpus_read_to_a_limit_the_first_rows_are_meant(stored, scores):
 
 
 def test_a_column_of_the_corpus_that_says_another_order_is_believed(stored, scores):
-    store = stored(["a", "b", "c"], field="uid")
-    there = scores("uid,q\na,1\nb,2\nc,3\n")
+    store = stored(["a", "b", "c"], field="code")
+    there = scores("code,q\na,1\nb,2\nc,3\n")
     import_column(store, there, "q")
     assert column(store) == {0: 1, 1: 2, 2: 3}
-    moved = scores("uid,q\nc,3\nb,2\na,1\n", "moved.csv")
-    with pytest.raises(UsageError, match=r"'uid'.*'c' stands where row 0 \(Question 0\) has 'a'.*--id-field uid"):
+    moved = scores("code,q\nc,3\nb,2\na,1\n", "moved.csv")
+    with pytest.raises(UsageError, match=r"'code'.*'c' stands where row 0 \(Question 0\) has 'a'.*--id-field code"):
         import_column(store, moved, "q")
-    import_column(store, moved, "q", id_field="uid")
+    import_column(store, moved, "q", id_field="code")
     assert column(store) == {0: 1, 1: 2, 2: 3}
     import_column(store, moved, "q", by="order")
     assert column(store) == {0: 3, 1: 2, 2: 1}
+
+
+@pytest.mark.parametrize("field", ["uid", "uuid", "_id", "example"])
+def test_ids_of_the_records_are_found_under_their_usual_names(stored, scores, field):
+    store = stored(["a", "b", "c"], field=field)
+    import_column(store, scores(f"{field},q\nc,3\na,1\nb,2\n"), "q")
+    assert column(store) == {0: 1, 1: 2, 2: 3}
+    import_column(store, scores("id,q\nc,6\na,4\nb,5\n", "other.csv"), "q")
+    assert column(store) == {0: 4, 1: 5, 2: 6}
 
 
 @pytest.mark.parametrize("header", ["", "Unnamed: 0", "index"])
