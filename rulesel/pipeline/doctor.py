@@ -6,11 +6,13 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import orjson
 
 from rulesel.config import Spending, check, load
@@ -19,8 +21,10 @@ from rulesel.errors import RuleselError, UsageError
 from rulesel.extras import declared, shipped
 from rulesel.llm import vllm_setup
 from rulesel.llm.base import ChatModel, Lent
-from rulesel.llm.diagnose import Check, diagnose
-from rulesel.llm.starts import ROWS, best, shown, table
+from rulesel.llm.diagnose import SECONDS, Check, diagnose
+from rulesel.llm.names import open_chat
+from rulesel.llm.sender import Limits
+from rulesel.llm.starts import ROWS, best, candidates, shown, table, tried
 from rulesel.raters import Rater, rater_for
 from rulesel.records import Batch, Rule, Status
 
@@ -30,6 +34,13 @@ EXTRAS = (
     ("ray", "ray", "rating on a cluster"),
     ("sentence_transformers", "embedding", "vectors from a model in a folder"),
 )
+
+
+RULE = Rule(name="short", text="The answer is short.")
+"""What models are tried with."""
+
+FEW = 4
+"""Texts that each start is tried on at a server."""
 
 
 class Finding(NamedTuple):
@@ -64,6 +75,8 @@ def examine() -> list[Finding]:
 def examine_model(name: str, config: str | None = None, parameters: Mapping[str, object] | None = None) -> list[Check]:
     """Ask a model for one digit and tell what stands in the way of a run; may be billed as one request.
 
+    A model named by address that answers with words is asked a few more, to see whether a start of the answer helps.
+
     Args:
         name: as `--judge` takes it; the engine of `vllm:…` is opened, and starts of its answers are tried.
         config: a configuration file whose `prices:` are taken.
@@ -72,13 +85,39 @@ def examine_model(name: str, config: str | None = None, parameters: Mapping[str,
     if name.startswith("vllm:"):
         return _examine_engine(name, parameters or {})
     prices = {} if config is None else check(Spending, {"prices": load(Path(config)).get("prices") or {}}).prices
-    return diagnose(name, prices)
+    checks = diagnose(name, prices)
+    states = {one.what: one.state for one in checks}
+    wordy = states.get("one digit") == "warning" and states.get("log-probabilities") == "ok"
+    if wordy and name.startswith(("http://", "https://")):
+        checks.append(_examine_starts(name))
+    return checks
+
+
+def _examine_starts(name: str) -> Check:
+    """Try the starts of an answer on a server, which may be one that continues a message: a few requests each."""
+    every = _demo()
+    batch = Batch(every.hashes[:FEW], every.prompts[:FEW], every.responses[:FEW])
+    found = []
+    try:
+        with closing(open_chat(name, limits=Limits(concurrency=FEW, seconds=SECONDS), lean=True)) as chat:
+            for start in candidates(()):
+                (ratings,) = rater_for(name, start=start).rate([batch], [RULE], Lent(b"", lambda _: chat))
+                mass = np.zeros(len(batch)) if ratings.mass is None else ratings.mass[:, 0].astype(np.float64)
+                found.append(tried(start, mass, np.zeros(len(batch))))
+        chosen = best(found)
+    except RuleselError as error:
+        return Check(
+            "warning", "answer start", str(error), "use a model that answers at once, or one that thinks first"
+        )
+    if not chosen.start:
+        return Check("ok", "answer start", f"none is needed\n{table(found)}", "")
+    option = f"--judge-param 'start={chosen.start}'"
+    return Check("warning", "answer start", f"{shown(chosen.start)}\n{table(found)}", f"rate with {option}")
 
 
 def _examine_engine(name: str, parameters: Mapping[str, object]) -> list[Check]:
     """Open the engine, try the starts of an answer on the demo's texts under one rule, and rate them with the best."""
     started = time.monotonic()
-    rule = Rule(name="short", text="The answer is short.")
     lent = Lent(b"", _nobody)
     checks: list[Check] = []
     rater: Rater | None = None
@@ -86,14 +125,14 @@ def _examine_engine(name: str, parameters: Mapping[str, object]) -> list[Check]:
         rater = rater_for(name, **parameters)
         _ = rater.id  # the model is there at all
         batch = _demo()
-        found = rater.try_starts(batch, rule, lent) if rater.undecided else []
+        found = rater.try_starts(batch, RULE, lent) if rater.undecided else []
         engine = f"vLLM {vllm_setup.version()}, ready and asked after {time.monotonic() - started:.0f} s"
         checks.append(Check("ok", "engine", engine, ""))
         if found:
             chosen = best(found)
             rater = rater.starting(chosen.start)
             checks.append(Check("ok", "answer start", f"{shown(chosen.start)}\n{table(found)}", ""))
-        (ratings,) = rater.rate([batch], [rule], lent)
+        (ratings,) = rater.rate([batch], [RULE], lent)
     except RuleselError as error:
         return [*checks, Check("failed", "answer start" if checks else "engine", str(error), "")]
     finally:

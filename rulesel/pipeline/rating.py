@@ -179,8 +179,14 @@ class Tally:
         kinds = ", ".join(f"{name} {count:,}" for name, count in self.by_kind().items())
         raise TooManyFailures(
             f"Stopped: {failed:,} of the first {n:,} ratings of the {self._stage} failed ({kinds}), surely more than "
-            f"--max-failed {self._max_failed:g}. Everything rated is kept."
+            f"--max-failed {self._max_failed:g}. Everything rated is kept.{self._cure()}"
         )
+
+    def _cure(self) -> str:
+        """What helps where most failures are answers that do not begin with a digit."""
+        if 2 * self._counts[Status.low_mass] <= sum(self.by_kind().values()):
+            return ""
+        return " `rulesel doctor --judge MODEL` shows whether a start of the answer helps."
 
 
 def wilson_lower(k: int, n: int, z: float = 1.96) -> float:

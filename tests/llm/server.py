@@ -67,6 +67,10 @@ class Options:
     """Values of response_format.type that are understood."""
     max_tokens_field: str = "max_tokens"
     context: int | None = 8192
+    wordy: bool = False
+    """Answers begin with a word, unless the request's last message is an answer to be continued."""
+    continues: bool = True
+    """Such a message is continued; else what asks for it is a 400."""
     canned: bool = False
     """Always the same short answer, for speed."""
     chunked: bool = False
@@ -171,6 +175,8 @@ class Model:
             return (
                 "logprobs are not supported" if not o.top_logprobs else f"top_logprobs must be at most {o.top_logprobs}"
             )
+        if not o.continues and "continue_final_message" in request:
+            return "Unrecognized request argument supplied: continue_final_message"
         for name in ("max_tokens", "max_completion_tokens"):
             if name in request and name != o.max_tokens_field:
                 return f"Unsupported parameter: {name!r}. Use {o.max_tokens_field!r} instead."
@@ -201,6 +207,8 @@ class Model:
 
     async def _completion(self, request: dict[str, Any], fault: str | None) -> dict[str, Any]:
         messages = tuple((m["role"], m["content"]) for m in request["messages"])
+        if request.get("continue_final_message"):
+            messages = messages[:-1]
         asked = ChatRequest(
             messages,
             max_tokens=request.get("max_tokens") or request.get("max_completion_tokens") or 16,
@@ -216,6 +224,8 @@ class Model:
                 rule["sql"] = self.options.sql[(first + i) % len(self.options.sql)]
             text = orjson.dumps(written).decode()
         top = made.logprobs[0] if made.logprobs and self.options.top_logprobs else ()
+        if self.options.wordy and not request.get("continue_final_message"):
+            text, top = "The", (("The", -0.1), *((str(digit), -6.0) for digit in range(6))) if top else ()
         prompt, answered = made.prompt_tokens, made.completion_tokens
         finish: str = "stop"
         content: str | None = text

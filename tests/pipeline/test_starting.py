@@ -6,7 +6,7 @@ import shlex
 import pytest
 
 from rulesel.config import JudgeConfig, check
-from rulesel.errors import ModelError, UsageError
+from rulesel.errors import ModelError, TooManyFailures, UsageError
 from rulesel.llm.fake_tokens import ByteTokenizer, FakeTokenModel
 from rulesel.pipeline import Watcher, run, score
 from rulesel.pipeline.calibrating import CalibrationConfig, calibrate
@@ -163,6 +163,35 @@ def test_doctor_tries_a_start_of_the_users_own(engine):
     found = {one.what: one for one in examine_model(engine[0], parameters={"starts": ["Mark: "]})}
     assert "'Mark: '" in found["answer start"].found
     assert found["rating"].state == "ok"
+
+
+def test_doctor_tries_the_starts_on_a_server_whose_model_begins_with_a_word(serve):
+    server = serve(wordy=True)
+    found = {one.what: one for one in examine_model(server.name)}
+    assert found["answer start"].state == "warning"
+    assert found["answer start"].found.startswith("'Rating: '")
+    assert found["answer start"].remedy == "rate with --judge-param 'start=Rating: '"
+
+
+def test_doctor_says_where_a_server_does_not_continue_a_message(serve):
+    server = serve(wordy=True, continues=False)
+    found = {one.what: one for one in examine_model(server.name)}
+    assert found["answer start"].state == "warning"
+    assert "start" in found["answer start"].found
+    assert "start=" not in found["answer start"].remedy
+
+
+def test_doctor_asks_a_model_that_answers_at_once_no_more_than_once(serve):
+    server = serve()
+    assert "answer start" not in {one.what for one in examine_model(server.name)}
+    assert server.stats()["requests"] == 1
+
+
+def test_the_start_that_doctor_names_gives_every_rating_a_value(serve, model_config):
+    server = serve(wordy=True)
+    with pytest.raises(TooManyFailures, match="rulesel doctor --judge"):
+        run(model_config(server.name, rules={"sample": 60}))
+    assert run(model_config(server.name, judge_parameters={"start": "Rating: "})).scored.status.max() == 0
 
 
 def columns(path):
