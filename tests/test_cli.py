@@ -196,7 +196,7 @@ def test_imported_ratings_can_be_chosen_from_without_a_corpus(tmp_path):
     store = tmp_path / "s.duckdb"
     done = rulesel("import", "ratings", tmp_path / "r.csv", "--store", store, "--anchor", "label")
     assert done.returncode == 0, done.stderr
-    assert "200 examples × 3 rules (scale 0 to 10" in done.stdout
+    assert "200 examples × 3 rules (clear, true, long; scale 0 to 10" in done.stdout
     found = json.loads(rulesel("rules", "choose", "--store", store, "-r", 2, "--gold", "label", "--json").stdout)
     assert len(found["chosen"]) == 2
     assert {"clear", "true"} == {rule["name"] for rule in found["chosen"]}
